@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * engine/store/replica.h: one group's replica in a store: journal, index, maps.
+ *
+ * Positions:  trim <= fold <= commit <= durable <= tail.
+ *   tail     end of the last record appended here (assigned by the caller's record)
+ *   durable  end of the contiguous prefix on stable storage
+ *   commit   told by replica_commit; everything below is visible to reads, folds, snapshots
+ *   fold     everything below is in home; the journal down to `trim` is still readable
+ */
+#ifndef TS_STORE_REPLICA_H
+#define TS_STORE_REPLICA_H
+
+#include "engine/base/op.h"
+#include "engine/store/record.h"
+#include "engine/store/store.h"
+
+struct replica;
+
+#define EPOCHS_MAX 120u /* older ones are forgotten: then only a full copy joins */
+
+struct epoch_entry {
+	struct epoch epoch;
+	struct lsn first; /* begin of its EPOCH record */
+};
+
+struct replica_status {
+	struct uuid group;
+	char name[NAME_BYTES_MAX + 1];
+	struct lsn trim, fold, commit, durable, tail;
+	uint64_t tail_chain; /* chain of the record that ends at tail; 0 at LSN 0 */
+	uint64_t content_generation;
+	uint64_t last_forced_epoch;
+	bool is_staging;	/* a base being copied; invisible to readers */
+	bool has_hole;		/* bad record below a durable LSN was found at open */
+	uint64_t journal_bytes; /* used by its journal */
+};
+
+struct replica_volume {
+	uint32_t slot;
+	struct uuid uuid;
+	char name[NAME_BYTES_MAX + 1];
+	uint64_t bytes;
+	uint32_t block_bytes;
+	uint64_t used_bytes;
+	bool deleted;
+};
+
+/* Create an empty replica whose history starts at `begin` after a record with `chain` (0,0 for a
+ * new group).  done: 0 when durable, -ERR_EXISTS, -ERR_FULL, -ERR_FAILED. */
+void replica_create(struct store *s, const struct uuid *group, const char *name, struct completion *done);
+void replica_delete(struct store *s, const struct uuid *group, struct completion *done);
+struct replica *replica_find(struct store *s, const struct uuid *group); /* NULL; never a staging one */
+struct replica *replica_next(struct store *s, struct replica *prev);	  /* in uuid order; NULL ends */
+
+void replica_status(const struct replica *r, struct replica_status *ret);
+uint32_t replica_epochs(const struct replica *r, struct epoch_entry *ret, uint32_t max); /* oldest first */
+struct record_pool *replica_records(struct replica *r);
+
+/*
+ * Append a sealed record (takes its own reference).  view.begin must be tail and prev_chain the
+ * tail's chain: else -ERR_FORK now, without effect.  Now, without effect: -ERR_JOURNAL_FULL (wait
+ * with replica_space_wait), -ERR_FAILED.  Several appends may be in flight; they are written in
+ * order, those waiting share one write.  `done` fires 0 when durable (and everything before it), or
+ * -ERR_FAILED.  done may be NULL: watch `durable` with replica_watch instead.
+ */
+MUST_CHECK int replica_append(struct replica *r, struct record *rec, struct completion *done);
+
+/* op_wake(op) whenever durable, commit, fold or trim moves, or the store fails.  One watcher;
+ * NULL ends it. */
+void replica_watch(struct replica *r, struct op *op);
+
+/* Fires when journal space was freed since. */
+void replica_space_wait(struct replica *r, struct completion *done);
+void replica_space_wait_cancel(struct replica *r, struct completion *done);
+
+/* How long an admission should be delayed so that writers slow down smoothly as the journal fills:
+ * 0 below half, growing to 50 ms near full. */
+uint32_t replica_delay_us(const struct replica *r);
+
+/* Raise commit to min(lsn, tail) if higher: index entries and volume changes of those records take
+ * effect at once, no I/O.  Only records that are durable here unless the group acknowledges
+ * `received`.  -ERR_AGAIN: index full, commit moved part of the way: call again after fold (watch). */
+MUST_CHECK int replica_commit(struct replica *r, struct lsn lsn);
+
+/* Forget everything beyond lsn (a record boundary >= commit): tail, durable := lsn.  No append may
+ * be in flight.  done 0 when the cut is durable.  -ERR_INVALID below commit (QUORUM J7). */
+void replica_cut(struct replica *r, struct lsn lsn, struct completion *done);
+
+/* Volumes as of commit. slot order; returns count. */
+uint32_t replica_volumes(const struct replica *r, struct replica_volume *ret, uint32_t max);
+
+/* Read committed blocks [block, block+count) of a volume slot into data (count*4096 bytes, 4096
+ * aligned, at most 1 MiB).  Holes give zeroes.  Every block's checksum is verified: done -ERR_CORRUPT if any
+ * is wrong (bad_block says the first), -ERR_IO, -ERR_NOT_FOUND. Borrows until done. */
+struct replica_read {
+	struct completion done;
+	uint32_t volume;
+	uint32_t count;
+	uint64_t block;
+	uint8_t *data;
+	uint64_t bad_block;	  /* out */
+	uint32_t *crcs;		  /* out, may be NULL: CRC32C of each block */
+	/* fields below are private */
+	struct op op;
+	struct replica *r;
+	struct list_link link;
+	void *private[8];
+};
+void replica_read(struct replica *r, struct replica_read *rd);
+
+/* Which of the blocks [block, block+count<=512) hold data: one bit each in map (64 bytes).
+ * Asynchronous because leaves may have to be read.  For the base copy and allocation queries. */
+struct replica_allocated {
+	struct completion done;
+	uint32_t volume;
+	uint32_t count;
+	uint64_t block;
+	uint8_t map[LEAF_BLOCKS / 8];
+	struct op op; /* private */
+	struct replica *r;
+	void *private[8];
+};
+void replica_allocated(struct replica *r, struct replica_allocated *q);
+
+/* Read the record that begins at lsn (trim <= lsn < durable) for catching a peer up; gives a record
+ * with one reference in q->record, payload verified.  -ERR_TRIMMED, -ERR_RANGE (at durable),
+ * -ERR_CORRUPT, -ERR_POOL_EMPTY, -ERR_INVALID (no record begins there). */
+struct replica_journal_read {
+	struct completion done;
+	struct lsn lsn;
+	struct record *record; /* out */
+	struct op op;	       /* private */
+	struct replica *r;
+	struct list_link link;
+	void *private[16];
+};
+void replica_journal_read(struct replica *r, struct replica_journal_read *q);
+
+/* Is there a record boundary at lsn, and what is the chain of the record that ends there?
+ * done: 0 and *chain; -ERR_TRIMMED (below trim), -ERR_RANGE (beyond tail), -ERR_INVALID (no boundary). */
+struct replica_chain_at {
+	struct completion done;
+	struct lsn lsn;
+	uint64_t chain; /* out */
+	struct op op;	/* private */
+	struct replica *r;
+	void *private[16];
+};
+void replica_chain_at(struct replica *r, struct replica_chain_at *q);
+
+/* Keep the journal from lsn on for a peer that is catching up (at most `journal_percent`: when space
+ * is short the pin is broken: replica_pin_broken).  lsn UINT64_MAX: no pin. */
+void replica_pin(struct replica *r, struct lsn lsn);
+bool replica_pin_broken(const struct replica *r);
+
+/* --- Full copy (QUORUM J8): a staging replica beside the last consistent point. ---
+ * begin gives an empty staging replica of the same group that starts at (s, chain) with the
+ * source's epochs and volumes; an earlier staging of the group is discarded first.  Records > s are
+ * appended and committed to it like to any replica; base blocks are imported.  switch replaces the
+ * group's replica by it in one checkpoint (its space is freed later); the old struct replica is
+ * freed, the staging one becomes the group's.  After a crash a staging replica that was not
+ * switched is discarded at open. */
+struct replica_stage_spec {
+	struct lsn begin;
+	uint64_t chain;
+	const struct epoch_entry *epochs;
+	uint32_t epoch_count;
+	const struct replica_volume *volumes;
+	uint32_t volume_count;
+	uint64_t content_generation;
+	uint64_t last_forced_epoch;
+};
+void replica_stage_begin(struct store *s, const struct uuid *group, const char *name,
+			 const struct replica_stage_spec *spec, struct replica **ret_staging,
+			 struct completion *done);
+struct replica *replica_staging(struct store *s, const struct uuid *group); /* NULL: none */
+/* Import blocks read at the source: data borrowed until done; crcs verified; a block that a streamed record
+ * already folded is left alone (decided per 4 KiB by valid and zero mask).  At most 1 MiB, within
+ * one 2 MiB leaf. */
+struct replica_import {
+	struct completion done;
+	uint32_t volume;
+	uint32_t count;
+	uint64_t block;
+	const uint8_t *data;
+	const uint32_t *crcs;
+	struct op op; /* private */
+	struct replica *r;
+	void *private[24];
+};
+void replica_stage_import(struct replica *staging, struct replica_import *im);
+void replica_stage_switch(struct store *s, const struct uuid *group, struct completion *done);
+void replica_stage_discard(struct store *s, const struct uuid *group, struct completion *done);
+
+/* Content digest as of commit after everything committed is folded: one root over volumes, equal at
+ * sites with equal content. Forces a fold. */
+struct replica_digest {
+	struct completion done;
+	uint64_t digest; /* out */
+	struct op op;	 /* private */
+	struct replica *r;
+	void *private[8];
+};
+void replica_digest(struct replica *r, struct replica_digest *q);
+
+/* Fold everything up to commit soon, without waiting for idleness; done when fold == the commit of
+ * now and the checkpoint is durable. */
+void replica_fold(struct replica *r, struct completion *done);
+
+#endif

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * engine/store/store.h: one store: one disk that holds replicas of groups.  Knows no peers.
+ *
+ * Life: store_format (offline) / store_open -> store; replicas live inside it (replica.h).  Every
+ * asynchronous call takes a struct completion that the caller has armed; it fires once, later.
+ */
+#ifndef TS_STORE_STORE_H
+#define TS_STORE_STORE_H
+
+#include "engine/base/op.h"
+#include "engine/base/types.h"
+#include "engine/base/uuid.h"
+#include "engine/port/disk.h"
+#include "engine/port/env.h"
+
+struct store;
+
+struct store_format_opts {
+	uint64_t segment_bytes; /* 0: chosen (16 MiB, smaller for a small disk); power of two 256 KiB..256 MiB */
+	struct uuid uuid;	/* the store's identity, from random */
+	uint32_t journal_percent; /* default share, 1..90; 25 */
+};
+
+/* Write an empty store over the whole disk (superblocks last).  Does not look at what was there:
+ * the caller did (store_probe).  `done` fires 0, -ERR_INVALID (too small: under 64 MiB), -ERR_IO. */
+void store_format(struct env *env, struct disk *disk, const struct store_format_opts *opts,
+		  struct completion *done);
+
+enum store_probe_result { STORE_PROBE_EMPTY, STORE_PROBE_STORE, STORE_PROBE_OTHER };
+/* Look whether the disk is blank, a store (even damaged) or something else; done.rc is the enum. */
+void store_probe(struct env *env, struct disk *disk, struct completion *done);
+
+struct store_opts {
+	uint64_t memory_bytes;	  /* bound for index, leaf cache and tables together */
+	uint32_t journal_percent; /* of the store; 0: as formatted */
+	uint32_t fold_idle_ms;	  /* fold when this long idle even if there is room; 0: default 200 */
+	bool read_only;		  /* inspect and check: writes nothing, recovers in memory */
+	uint32_t mutant;	  /* seeded bug for tests (enum store_mutant), 0 in products */
+};
+
+/* Seeded bugs: only tests set one; each must be found by the simulator (tests/sim/README.md). */
+enum store_mutant {
+	STORE_MUTANT_NONE,
+	STORE_MUTANT_ACK_BEFORE_DURABLE, /* journal completion fires when the write is submitted */
+	STORE_MUTANT_FOLD_BEYOND_COMMIT, /* index takes records before they are committed */
+	STORE_MUTANT_SKIP_CHAIN_CHECK,	 /* recovery accepts a record whose chain does not fit */
+	STORE_MUTANT_TRIM_EARLY,	 /* trim before the checkpoint is durable */
+	STORE_MUTANT_NO_FLOOR,		 /* floors are not made durable */
+	STORE_MUTANT_BASE_OVERWRITES,	 /* J8: a base block replaces a streamed one */
+	STORE_MUTANT_NO_HOME_FLUSH,	 /* checkpoint without the flush after home writes */
+};
+
+/*
+ * Open: superblock quorum, tables, journals; nothing is served before it is done.
+ * The incarnation (boot number) is raised and made durable unless read_only.
+ * done.rc: 0 and *ret_store; -ERR_NOT_STORE, -ERR_VERSION (format or feature bits unknown),
+ * -ERR_CORRUPT (says what in the log), -ERR_IO.
+ */
+void store_open(struct env *env, struct disk *disk, const struct store_opts *opts,
+		struct store **ret_store, struct completion *done);
+
+/* Stop background work, checkpoint if healthy, release everything.  Nothing of it may be in use. */
+void store_close(struct store **store, struct completion *done);
+
+/* A crash in the simulator: free all memory at once; every disk request is already gone. */
+void store_abandon(struct store **store);
+
+/* True after any failed write or flush: nothing more is promised (STYLE 16). */
+bool store_is_failed(const struct store *s);
+
+/* Fires (-ERR_FAILED) when the store fails; one watcher. */
+void store_watch_failure(struct store *s, struct completion *c);
+
+struct store_status {
+	struct uuid uuid;
+	uint64_t incarnation; /* of this opening: grows by at least 1 at each */
+	uint64_t bytes, used_bytes, journal_bytes, journal_used_bytes;
+	uint64_t segment_bytes;
+	uint64_t index_entries, index_entries_max;
+	uint64_t recovery_read_bytes;
+	uint64_t checkpoint_seq;
+	bool failed;
+};
+void store_status(const struct store *s, struct store_status *ret);
+
+/* Floors (QUORUM J10): {epoch, cfg, promise} per group, durable before `done`; never go down
+ * (lower values are raised to what is there).  Many sets in flight share one write. */
+struct store_floor {
+	uint64_t epoch;
+	uint64_t cfg;
+	uint64_t promise_ms; /* the longest grace promised to a peer's lease (QUORUM 4.4) */
+};
+void store_floor_get(const struct store *s, const struct uuid *group, struct store_floor *ret); /* zeroes if none */
+void store_floor_set(struct store *s, const struct uuid *group, const struct store_floor *floor,
+		     struct completion *done);
+
+#endif
