@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * engine/store/space.h: who owns each segment, chunk and page of the disk.
+ *
+ * The disk is cut into segments of one size.  A segment is FREE, JOURNAL, HOME (64 KiB chunks) or
+ * META (4 KiB pages).  The tables live in memory whole, and on disk as copy-on-write pages under
+ * the checkpoint root.  Changes become durable with the next checkpoint.
+ */
+#ifndef TS_STORE_SPACE_H
+#define TS_STORE_SPACE_H
+
+#include "engine/base/op.h"
+#include "engine/base/types.h"
+
+struct space;
+
+enum segment_kind { SEGMENT_FREE, SEGMENT_JOURNAL, SEGMENT_HOME, SEGMENT_META, SEGMENT_SUPER };
+
+#define SEGMENT_NONE UINT32_MAX
+#define CHUNK_NONE UINT64_MAX /* chunk and page addresses are byte offsets on the disk */
+
+/* A free segment now becomes `kind`; -ERR_FULL.  JOURNAL: also -ERR_JOURNAL_FULL past the journal's
+ * share (one segment per replica is guaranteed: `guaranteed` true skips the share).  HOME leaves a
+ * reserve for META and guaranteed journal segments. */
+MUST_CHECK int space_segment_take(struct space *sp, enum segment_kind kind, bool guaranteed,
+				  uint32_t *ret_segment);
+/* Becomes FREE for taking only after the next checkpoint is durable. */
+void space_segment_give(struct space *sp, uint32_t segment);
+/* A segment that was taken but never became part of anything durable: FREE at once. */
+void space_segment_untake(struct space *sp, uint32_t segment);
+/* Recovery: this segment is in use by a journal although the checkpoint may call it FREE. */
+MUST_CHECK int space_segment_mark_journal(struct space *sp, uint32_t segment); /* -ERR_CORRUPT: in use by others */
+
+MUST_CHECK int space_chunk_take(struct space *sp, uint64_t *ret_chunk); /* -ERR_FULL */
+void space_chunk_give(struct space *sp, uint64_t chunk);		/* reusable after the next checkpoint */
+MUST_CHECK int space_page_take(struct space *sp, uint64_t *ret_page);
+void space_page_give(struct space *sp, uint64_t page);
+
+uint64_t space_segment_bytes(const struct space *sp);
+uint64_t space_segment_off(const struct space *sp, uint32_t segment); /* byte offset on disk */
+uint64_t space_free_bytes(const struct space *sp);		      /* what HOME may still take */
+uint64_t space_journal_share_bytes(const struct space *sp);
+uint64_t space_journal_used_bytes(const struct space *sp);
+/* Woken (op_wake) when a checkpoint made journal segments takeable. */
+void space_watch_journal(struct space *sp, struct op *op);
+
+#endif
