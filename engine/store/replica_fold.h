@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * engine/store/replica_fold.h: what fold, checkpoint and open (fold.c, checkpoint.c, store.c) need
+ * of a replica.  Implemented by replica.c; only the store room includes it.
+ */
+#ifndef TS_STORE_REPLICA_FOLD_H
+#define TS_STORE_REPLICA_FOLD_H
+
+#include "engine/store/checkpoint.h"
+#include "engine/store/index.h"
+#include "engine/store/map.h"
+
+/* Make the in-memory replica of a checkpointed root (maps opened by map_open); nothing is read yet. */
+MUST_CHECK int replica_from_root(struct store *s, const struct replica_root *root, struct replica **ret);
+/* Scan its journal, rebuild index, epochs, tail; commit := max(fold, newest commit LSN told in its
+ * own records).  Starts a fresh segment at the tail before the first append.
+ * done: 0 (has_hole may be set), -ERR_IO, -ERR_CORRUPT. */
+void replica_recover(struct replica *r, struct completion *done);
+void replica_free(struct replica **r); /* memory only */
+
+/* Snapshot of what the next checkpoint must hold.  `fold` is the window just folded (or the old
+ * fold); volumes' roots are taken from their maps after map_write_out. root->volumes is malloced. */
+MUST_CHECK int replica_to_root(struct replica *r, struct lsn fold, struct replica_root *ret_root);
+/* That checkpoint is durable: fold moved; drops index entries, gives journal segments wholly below
+ * fold (and below a pin) back to space, wakes watchers and space waiters. */
+void replica_checkpointed(struct replica *r, const struct replica_root *root);
+/* The oldest segment to keep in the *next* checkpoint, given that everything below fold is in home
+ * (journal_root of replica_to_root uses it). */
+
+struct index *replica_index(struct replica *r);
+struct map *replica_map(struct replica *r, uint32_t volume); /* NULL: no such volume (deleted: skip its items) */
+struct lsn replica_commit_lsn(const struct replica *r);
+struct lsn replica_fold_lsn(const struct replica *r);
+bool replica_fold_wanted(const struct replica *r); /* journal share or index above half, or idle */
+bool replica_is_staging(const struct replica *r);
+void replica_set_staging(struct replica *r, bool staging);
+struct list_link *replica_link(struct replica *r); /* the store's list of replicas */
+struct replica *replica_of_link(struct list_link *link);
+const struct uuid *replica_uuid(const struct replica *r);
+
+#endif
