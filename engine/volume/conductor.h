@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * engine/volume/conductor.h: all groups of this site: life, roles, and what the desk (admin) asks.
+ */
+#ifndef TS_VOLUME_CONDUCTOR_H
+#define TS_VOLUME_CONDUCTOR_H
+
+#include "engine/base/op.h"
+#include "engine/base/types.h"
+#include "engine/base/uuid.h"
+#include "engine/port/env.h"
+#include "engine/store/replica.h"
+
+struct authority;
+struct repl;
+struct conductor;
+
+struct conductor_timers {
+	uint64_t ping_ms, drop_ms, lease_ms, grace_ms; /* QUORUM 4.8 */
+	uint64_t hold_down_ms;			       /* 1000 */
+	uint64_t suspend_max_ms;		       /* 8000 */
+};
+
+struct conductor_site {
+	uint32_t id; /* raft id of its quorum member */
+	char name[SITE_NAME_BYTES_MAX + 1];
+};
+
+struct conductor_opts {
+	uint32_t site; /* own id */
+	const struct conductor_site *sites; /* every data site, own too */
+	uint32_t site_count;
+	struct conductor_timers timers;
+	struct store *store;
+	struct authority *authority;
+	uint32_t groups_max;
+	uint32_t mutant; /* enum rules_mutant; 0 in products */
+};
+
+/* The conductor owns the repl object of the site (opened by conductor_set_repl before start). */
+MUST_CHECK int conductor_open(struct env *env, const struct conductor_opts *opts, struct conductor **ret);
+/* The op that repl and authority must wake. */
+struct op *conductor_op(struct conductor *c);
+void conductor_start(struct conductor *c, struct repl *repl); /* repl NULL: a site alone */
+/* Stop serving: tell peers (they take over without waiting), revoke clients, wait for what is in
+ * flight; done when nothing is. Then close frees. */
+void conductor_stop(struct conductor *c, struct completion *done);
+void conductor_close(struct conductor **c);
+void conductor_abandon(struct conductor **c); /* simulator crash */
+
+/* --- what the desk asks; every request has a deadline of its own (deadline_ms) --- */
+
+#define REQUEST_TEXT_BYTES 512u
+
+struct group_create_spec {
+	char name[NAME_BYTES_MAX + 1];
+	char sync_site[SITE_NAME_BYTES_MAX + 1];    /* "": none */
+	char primary_site[SITE_NAME_BYTES_MAX + 1]; /* "": this site */
+	bool ack_received;	  /* -ERR_UNSUPPORTED in this version */
+	bool on_peer_loss_stop;	  /* --on-peer-loss stop */
+	uint32_t min_isr;	  /* 1 or 2 */
+};
+
+struct volume_create_spec {
+	char group[NAME_BYTES_MAX + 1];
+	char name[NAME_BYTES_MAX + 1];
+	uint64_t bytes;
+	uint32_t block_bytes; /* 512 or 4096 */
+};
+
+enum request_kind {
+	REQUEST_GROUP_CREATE,
+	REQUEST_GROUP_DELETE, /* group; force; refused with -ERR_IN_USE while volumes exist without force */
+	REQUEST_GROUP_SET,    /* group; on_peer_loss_stop, min_isr */
+	REQUEST_VOLUME_CREATE,
+	REQUEST_VOLUME_RESIZE, /* group/volume, bytes: grow only */
+	REQUEST_VOLUME_DELETE, /* -ERR_IN_USE while clients are attached */
+};
+
+/* One request of the desk; borrowed until done.  done.rc: 0 (also when it exists already with the
+ * same parameters), -ERR_EXISTS, -ERR_NOT_FOUND, -ERR_NOT_PRIMARY (text names the primary),
+ * -ERR_IN_USE, -ERR_INVALID, -ERR_UNSUPPORTED, -ERR_NO_QUORUM, -ERR_TIMEOUT (may still happen),
+ * -ERR_FULL.  text: one sentence for a person: what, where, what to do; "" when rc is 0. */
+struct conductor_request {
+	struct completion done;
+	enum request_kind kind;
+	struct group_create_spec group;
+	struct volume_create_spec volume;
+	bool force;
+	bool set_on_peer_loss, set_min_isr; /* GROUP_SET: which fields of `group` count */
+	uint64_t deadline_ms;
+	char text[REQUEST_TEXT_BYTES];
+	/* fields below are private */
+	struct op op;
+	struct list_link link;
+	struct conductor *c;
+	uint64_t private[16];
+};
+void conductor_submit(struct conductor *c, struct conductor_request *req);
+
+enum group_role { GROUP_ROLE_NONE, GROUP_ROLE_PRIMARY, GROUP_ROLE_SECONDARY };
+enum group_state { /* words of INTERFACE.md; see group_state_word */
+	GROUP_STARTING, GROUP_SINGLE, GROUP_IN_SYNC, GROUP_DEGRADED, GROUP_RESYNCING,
+	GROUP_SUSPENDED, GROUP_FAILED, GROUP_BLOCKED, GROUP_ASYNC,
+};
+const char *group_state_word(enum group_state s);
+const char *group_role_word(enum group_role r);
+
+struct group_peer_status {
+	uint32_t site;
+	const char *state; /* streaming | catching-up | resyncing | joining | connecting | down | paused */
+	bool durable_known;
+	struct lsn durable;
+	uint64_t lag_bytes;
+	double lag_seconds;
+	uint64_t resync_bytes_left;
+	double resync_eta_seconds;
+	uint64_t hold_down_ms; /* until it may be added again */
+};
+
+struct group_status {
+	char name[NAME_BYTES_MAX + 1];
+	struct uuid uuid;
+	enum group_role role;
+	enum group_state state;
+	char reason[REQUEST_TEXT_BYTES];    /* why not healthy; "" when healthy */
+	char guarantee[REQUEST_TEXT_BYTES]; /* the sentence of INTERFACE.md */
+	uint32_t primary;		    /* site id; 0 unknown */
+	uint64_t epoch, cfg;
+	uint32_t isr_mask, ack_mask;	    /* bit (1 << site id) */
+	struct lsn head, commit, fold;
+	uint64_t content_generation;
+	struct group_peer_status peers[SITES_MAX];
+	uint32_t peer_count;
+	uint32_t volume_count;
+	uint64_t state_age_ms; /* secondary: how old what it knows of the primary is */
+	bool on_peer_loss_stop;
+	uint32_t min_isr;
+	bool orphan; /* in the store, unknown to the authority: never served */
+	struct wall_ns newest_time; /* newest record here */
+};
+
+struct volume_status {
+	char name[NAME_BYTES_MAX + 1];
+	struct uuid uuid;
+	uint64_t bytes, used_bytes;
+	uint32_t block_bytes;
+	uint32_t clients;
+};
+
+/* index 0.. in name order; false at the end. */
+bool conductor_group_status(struct conductor *c, uint32_t index, struct group_status *ret);
+bool conductor_volume_status(struct conductor *c, const char *group, uint32_t index, struct volume_status *ret);
+const char *conductor_site_name(const struct conductor *c, uint32_t site); /* "?" if unknown */
+
+/* --- events (INTERFACE.md section 3): numbered, the last EVENTS_KEPT are kept in memory --- */
+#define EVENTS_KEPT 1024u
+enum event_kind { EVENT_ROLE, EVENT_EPOCH, EVENT_ISR, EVENT_PEER, EVENT_STORE, EVENT_POLICY, EVENT_REPAIR, EVENT_LOSS };
+struct event {
+	uint64_t seq;
+	struct wall_ns time;
+	enum event_kind kind;
+	char group[NAME_BYTES_MAX + 1];
+	char site[SITE_NAME_BYTES_MAX + 1];
+	char from[64], to[64];
+	char reason[192];
+	uint64_t bytes;
+	double seconds;
+};
+const char *event_kind_word(enum event_kind k);
+/* The oldest kept event with seq > since; false: none yet. */
+bool conductor_event_after(const struct conductor *c, uint64_t since, struct event *ret);
+/* op_wake(op) at each new event; one watcher. */
+void conductor_watch_events(struct conductor *c, struct op *op);
+
+/* For the simulator's checkers: what this site believes and may do now. */
+struct group_probe {
+	bool is_open;	    /* serves under `epoch`: admits and answers */
+	bool has_lease;	    /* or needs none */
+	uint64_t epoch, incarnation;
+	uint32_t ack_mask;
+	struct lsn commit;
+};
+bool conductor_group_probe(struct conductor *c, const struct uuid *group, struct group_probe *ret);
+/* I/O times in ns since start, by op (0 read, 1 write, 2 flush, 3 trim/zero) for /metrics. */
+struct hist;
+const struct hist *conductor_io_hist(const struct conductor *c, uint32_t op);
+
+#endif
