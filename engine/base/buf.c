@@ -93,14 +93,23 @@ static void buf_pool_cut(struct buf_pool *p)
 
 void buf_pool_close(struct buf_pool **pool)
 {
-	struct buf_pool *p = *pool;
+	const struct buf_pool *p = *pool;
 
-	*pool = NULL;
 	if (p == NULL)
 		return;
 	for (int i = 0; i < BUF_CLASS_COUNT; i++)
 		assert(p->free_count[i] == p->count[i]); /* B1: no reference is left anywhere */
 	assert(list_empty(&p->waiters)); /* B4 */
+	buf_pool_abandon(pool);
+}
+
+void buf_pool_abandon(struct buf_pool **pool)
+{
+	struct buf_pool *p = *pool;
+
+	*pool = NULL;
+	if (p == NULL)
+		return;
 	free(p->arena);
 	free(p->bufs);
 	free(p);

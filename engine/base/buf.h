@@ -37,6 +37,8 @@ struct buf_pool_sizes {
 /* -ERR_NOMEM. Gives *ret_pool; close asserts that every buf is back. */
 MUST_CHECK int buf_pool_open(const struct buf_pool_sizes *sizes, struct buf_pool **ret_pool);
 void buf_pool_close(struct buf_pool **pool);
+/* A crash in the simulator: the memory goes, whoever still holds bufs. */
+void buf_pool_abandon(struct buf_pool **pool);
 
 /* Where io_uring can register the arena: one contiguous range. */
 void buf_pool_arena(const struct buf_pool *pool, void **ret_base, uint64_t *ret_bytes);
