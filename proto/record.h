@@ -112,6 +112,7 @@ struct record_spec {
 /* Local part: where and under which guarantees this site wrote it. */
 struct record_local {
 	uint64_t segment_seq;  /* sequence of the journal segment it lies in */
+	uint64_t segment_salt; /* random number of that segment's header: no older record has it */
 	uint32_t segment_block; /* block index in the segment */
 	struct lsn durable;    /* newest LSN this site knew durable here when it wrote this */
 };

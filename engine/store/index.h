@@ -5,6 +5,11 @@
  *
  * Entries at three grains: single blocks (DATA, ZERO, DISCARD), whole chunks and whole leaves (ZERO
  * and DISCARD only); the entry with the newest LSN wins (a block lookup probes the grains in use).
+ *
+ * The low 12 bits of an entry's lsn hold the index of its extent in the record, so that of two
+ * overlapping extents of one record the later wins; lsn & ~4095 is the begin of the record.
+ * An entry of a coarse grain does not remove finer, older ones inside it: whoever takes a window
+ * lets the higher lsn win where entries overlap.
  */
 #ifndef TS_STORE_INDEX_H
 #define TS_STORE_INDEX_H
@@ -25,6 +30,8 @@ struct index_hit {
 };
 
 MUST_CHECK int index_open(uint32_t entries_max, struct index **ret_index);
+/* Allow more entries (a single record that needs more than the bound, recovery). -ERR_NOMEM. */
+MUST_CHECK int index_grow(struct index *x, uint32_t entries_max);
 void index_close(struct index **index);
 
 /* Insert; replaces an older entry of the same key.  -ERR_FULL: at the bound. */
@@ -54,6 +61,9 @@ struct index_item {
 };
 uint32_t index_window(struct index *x, struct lsn upto, struct index_item *ret, uint32_t max,
 		      struct lsn *ret_upto);
+/* Entries of the oldest record: `max` of a window must not be below it (a record of many large
+ * discards may need tens of thousands), else index_window gives 0. */
+uint32_t index_window_need(const struct index *x);
 /* The window is in home and its checkpoint durable: forget every entry with lsn < upto. */
 void index_drop_below(struct index *x, struct lsn upto);
 void index_drop_volume(struct index *x, uint32_t volume);

@@ -22,6 +22,8 @@ struct journal_root {
 	uint64_t segment_seq;  /* its sequence */
 	struct lsn trim;       /* begin of the first record in it */
 	uint64_t trim_chain;   /* chain before that record */
+	uint64_t segment_link; /* the number its header must carry to be the one meant here */
+	uint64_t tail_seq;     /* sequence of the newest segment opened when this root was made */
 };
 
 /* Where a record lies. */

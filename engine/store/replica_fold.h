@@ -36,6 +36,15 @@ bool replica_is_staging(const struct replica *r);
 void replica_set_staging(struct replica *r, bool staging);
 struct list_link *replica_link(struct replica *r); /* the store's list of replicas */
 struct replica *replica_of_link(struct list_link *link);
+/* Called by store_fail for each replica: appends in flight end with -ERR_FAILED, watchers wake. */
+void replica_store_failed(struct replica *r);
+/* Nothing of r is in flight (journal writes, reads).  store_close polls it: op is woken once when it
+ * may have become idle. */
+bool replica_is_idle(struct replica *r, struct op *wake);
+/* Fold holds a replica while it works on it: a deleted one is freed when the last hold ends. */
+void replica_hold(struct replica *r);
+void replica_release(struct replica *r);
+bool replica_is_deleted(const struct replica *r); /* fold: stop soon, then release */
 const struct uuid *replica_uuid(const struct replica *r);
 
 #endif

@@ -20,15 +20,17 @@ enum segment_kind { SEGMENT_FREE, SEGMENT_JOURNAL, SEGMENT_HOME, SEGMENT_META, S
 #define CHUNK_NONE UINT64_MAX /* chunk and page addresses are byte offsets on the disk */
 
 /* A free segment now becomes `kind`; -ERR_FULL.  JOURNAL: also -ERR_JOURNAL_FULL past the journal's
- * share (one segment per replica is guaranteed: `guaranteed` true skips the share).  HOME leaves a
+ * share (three segments per replica are guaranteed: `guaranteed` true skips the share).  HOME leaves a
  * reserve for META and guaranteed journal segments. */
 MUST_CHECK int space_segment_take(struct space *sp, enum segment_kind kind, bool guaranteed,
 				  uint32_t *ret_segment);
 /* Becomes FREE for taking only after the next checkpoint is durable. */
 void space_segment_give(struct space *sp, uint32_t segment);
-/* A segment that was taken but never became part of anything durable: FREE at once. */
+/* FREE at once: taken but never part of anything durable, or (journals) named by no durable root any
+ * more: the checkpoint without it is durable.  A later JOURNAL mark at recovery still finds it. */
 void space_segment_untake(struct space *sp, uint32_t segment);
-/* Recovery: this segment is in use by a journal although the checkpoint may call it FREE. */
+/* Recovery: this segment is in use by a journal although the checkpoint may call it FREE.  Segments
+ * that the checkpoint calls JOURNAL and that no journal marked by the end of recovery are FREE. */
 MUST_CHECK int space_segment_mark_journal(struct space *sp, uint32_t segment); /* -ERR_CORRUPT: in use by others */
 
 MUST_CHECK int space_chunk_take(struct space *sp, uint64_t *ret_chunk); /* -ERR_FULL */

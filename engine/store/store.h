@@ -17,7 +17,7 @@
 struct store;
 
 struct store_format_opts {
-	uint64_t segment_bytes; /* 0: chosen (16 MiB, smaller for a small disk); power of two 256 KiB..256 MiB */
+	uint64_t segment_bytes; /* 0: chosen (16 MiB, smaller for a small disk); power of two 2 MiB..256 MiB: a record never spans two */
 	struct uuid uuid;	/* the store's identity, from random */
 	uint32_t journal_percent; /* default share, 1..90; 25 */
 };
