@@ -86,7 +86,7 @@ struct volume_io {
 	struct op op;
 	struct list_link link;
 	struct list_link gate_link;
-	uint64_t private[40];
+	uint64_t private[64];
 };
 
 /* Never completes synchronously.  client must be attached; after `revoked` it completes -ERR_CLOSED. */

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * engine/volume/group.h: one group at this site: its role, its records in flight, its volumes.
+ * Only the volume room includes it.
+ */
+#ifndef TS_VOLUME_GROUP_H
+#define TS_VOLUME_GROUP_H
+
+#include "engine/base/hist.h"
+#include "engine/port/clock.h"
+#include "engine/quorum/authority.h"
+#include "engine/quorum/rules.h"
+#include "engine/repl/repl.h"
+#include "engine/volume/conductor.h"
+#include "engine/volume/gate.h"
+#include "engine/volume/volume.h"
+
+#define FLIGHTS_MAX 64u	      /* records of one group between append and commit */
+#define SEAL_EAGER_BLOCKS 64u /* a batch this large goes out although others are in flight */
+#define SEAL_EAGER_FLIGHTS 2u
+#define VIEWS_MAX VG_COUNT_MAX
+
+/* A record between append and commit, with the operations it answers. */
+struct flight {
+	struct record *record;
+	struct list ios; /* struct volume_io.link */
+	struct lsn end;
+	struct mono_ns at;
+	struct list_link link;
+};
+
+struct volume {
+	struct group *g;
+	struct list_link link; /* of group, slot order */
+	struct list clients;   /* struct volume_client.link */
+	struct gate gate;
+	struct uuid uuid;
+	char name[NAME_BYTES_MAX + 1];
+	uint32_t slot;
+	uint32_t block_bytes;
+	uint64_t bytes;
+	bool gone; /* deleted: freed when its last client has left */
+};
+
+enum group_open_phase { OPEN_NOT, OPEN_REPLICA, OPEN_COMMIT, OPEN_RECORD, OPEN_DONE };
+
+struct group {
+	struct op op;
+	struct conductor *c;
+	struct list_link link; /* of conductor, name order */
+	struct uuid uuid;
+	char name[NAME_BYTES_MAX + 1];
+	bool view_seen;	   /* the authority knew it in this boot */
+	bool dropped;	   /* the authority has deleted it: replica goes, then this struct */
+	struct mono_ns born;
+
+	/* role */
+	struct rules rules;
+	struct rules_effects eff;
+	struct vg_view view; /* copy of what was stepped last; cfg 0: none */
+	enum group_open_phase open_phase;
+	uint64_t open_epoch; /* the epoch we serve; 0: none */
+	struct store_floor floor; /* durable */
+	struct store_floor floor_asked;
+	struct completion floor_done, replica_done, close_done, space_done;
+	struct timer timer, pace;
+	bool floor_busy, replica_busy, close_busy, space_busy;
+	struct mono_ns suspended_since; /* 0: not */
+
+	/* replication */
+	struct repl_source *source;	  /* as primary */
+	struct repl_source *fetch_source; /* J4: somebody fetches our tail */
+	struct repl_follower *follower;
+	bool follower_fetches;
+	enum repl_state follower_state;
+	struct mono_ns follow_next; /* back-off after a refusal */
+	bool forked;		    /* J7: stopped */
+	/* J4 */
+	enum rules_tail tail;
+	uint64_t tail_question;
+	struct mono_ns tail_asked, tail_again;
+
+	/* data path */
+	struct list queued; /* operations ready for the next record, struct volume_io.link */
+	uint32_t queued_blocks;
+	uint32_t ios; /* operations of clients in flight, any phase */
+	struct list flights; /* in LSN order */
+	uint32_t flight_count;
+	struct flight flight_pool[FLIGHTS_MAX];
+	struct list flights_free;
+	struct record *stuck; /* sealed, refused by a full journal; its flight is flights' last */
+	struct list parked;   /* operations that wait for a lease, struct volume_io.link */
+	struct mono_ns pace_until;
+	struct lsn told_commit;
+	struct lsn volumes_at; /* refresh volumes when commit passes it; UINT64_MAX: no need */
+	struct list volumes;
+	uint32_t volume_count;
+
+	/* status */
+	struct mono_ns heard; /* secondary: last ping of the primary */
+	struct lsn heard_head, heard_commit;
+	enum group_state state_was;
+	enum group_role role_was;
+	uint32_t isr_was;
+	uint64_t epoch_was;
+};
+
+struct conductor_peer {
+	uint32_t site;
+	uint64_t session; /* last seen; 0 none */
+	bool up, gone;
+	struct mono_ns lost_at;
+};
+
+struct conductor {
+	struct op op;
+	struct env *env;
+	struct conductor_opts o;
+	struct conductor_site sites[SITES_MAX];
+	struct conductor_peer peers[SITES_MAX];
+	uint32_t peer_count;
+	struct store *store;
+	struct authority *authority;
+	struct repl *repl;
+	struct authority_watch watch;
+	struct uuid store_uuid;
+	uint64_t incarnation;
+	struct mono_ns boot;
+	struct list groups; /* name order */
+	uint32_t group_count;
+	uint64_t version_seen;
+	bool started, stopping, store_failed;
+	struct completion failure, *stop_done;
+	struct timer ping;
+	struct list requests;
+	struct event events[EVENTS_KEPT];
+	uint64_t event_seq;
+	struct op *event_watcher;
+	struct hist *hist[4];
+	struct link_msg msg;
+	struct link_tail tail_out;
+};
+
+/* group.c */
+struct group *group_open(struct conductor *c, const struct uuid *uuid, const char *name);
+void group_free(struct group *g); /* nothing of it in flight (or the world is dead) */
+bool group_is_idle(const struct group *g);
+void group_facts(struct group *g, struct rules_facts *f);
+struct group *conductor_group(struct conductor *c, const struct uuid *uuid);
+struct group *conductor_group_named(struct conductor *c, const char *name, uint32_t bytes);
+struct conductor_peer *conductor_peer(struct conductor *c, uint32_t site);
+uint32_t group_sync_peer(const struct group *g); /* site id, 0: none */
+
+/* group_repl.c: sources, followers, tails */
+void group_close_repl(struct group *g);
+void group_follow(struct group *g);
+void group_ask_tail(struct group *g);
+void group_tail_told(struct group *g, const struct link_tail *t);
+void group_tail_ask(struct group *g, uint32_t site, uint64_t question);
+void group_attach(struct group *g, const struct repl_attach *a);
+void group_repl_progress(struct group *g);
+
+/* group_io.c: records */
+void group_io_progress(struct group *g); /* commit, answer, seal */
+void group_io_abort(struct group *g);	 /* the epoch is over: everything in flight ends -ERR_CLOSED */
+MUST_CHECK int group_append_control(struct group *g, enum record_type type, const void *body,
+				    uint32_t body_bytes, struct lsn *ret_end);
+void group_refresh_volumes(struct group *g);
+
+/* volume.c */
+void volume_revoke_all(struct group *g);
+void volume_io_ended(struct volume_io *io, int rc); /* by group_io.c: answered or aborted */
+bool volume_io_is_open(const struct volume_io *io);
+
+/* request.c */
+void conductor_wake_requests(struct conductor *c);
+
+/* status.c */
+void group_note_changes(struct group *g);
+PRINTF_LIKE(8, 9)
+void conductor_event(struct conductor *c, enum event_kind kind, const struct group *g, const char *from,
+		     const char *to, uint64_t bytes, double seconds, const char *fmt, ...);
+
+#endif
