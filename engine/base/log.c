@@ -24,7 +24,7 @@ void log_line(struct log *log, enum log_level level, const char *room, const cha
 	n = vsnprintf(line, sizeof(line), fmt, args);
 	va_end(args);
 	if (n < 0)
-		strcpy(line, "a log line that cannot be formatted");
+		snprintf(line, sizeof(line), "a log line that cannot be formatted");
 	else if ((size_t)n >= sizeof(line))
 		memcpy(line + sizeof(line) - 4, "...", 4);
 	for (char *c = line; *c != '\0'; c++)

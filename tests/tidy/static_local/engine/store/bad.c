@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+int bad(void)
+{
+	static int n;
+
+	return n++;
+}
