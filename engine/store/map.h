@@ -5,6 +5,9 @@
  * Leaves are cached within a budget shared by all maps of a store; a dirty leaf is pinned until the
  * checkpoint that writes it.  Lookups never wait: a leaf that is not in memory is -ERR_AGAIN, and a
  * leaf_load fetches it.
+ *
+ * Fold overwrites unshared chunks in place, so a reader whose checksum fails looks the block up again
+ * (index first) and retries once before it reports: the block may have been folded anew meanwhile.
  */
 #ifndef TS_STORE_MAP_H
 #define TS_STORE_MAP_H
@@ -39,7 +42,7 @@ struct leaf_load {
 	struct list_link link; /* private */
 	void *private[8];
 };
-void map_leaf_load(struct map *m, struct leaf_load *load);
+void map_leaf_load(struct map *m, struct leaf_load *load); /* fires even if the leaf is a hole */
 
 uint64_t map_used_bytes(const struct map *m);
 

@@ -5,6 +5,9 @@
  * The disk is cut into segments of one size.  A segment is FREE, JOURNAL, HOME (64 KiB chunks) or
  * META (4 KiB pages).  The tables live in memory whole, and on disk as copy-on-write pages under
  * the checkpoint root.  Changes become durable with the next checkpoint.
+ *
+ * While replicas recover nothing may be taken (-ERR_AGAIN): a segment that looks free may belong to
+ * a journal that was not followed yet.  So a journal takes its fresh segment at its first append.
  */
 #ifndef TS_STORE_SPACE_H
 #define TS_STORE_SPACE_H
@@ -43,7 +46,9 @@ uint64_t space_segment_off(const struct space *sp, uint32_t segment); /* byte of
 uint64_t space_free_bytes(const struct space *sp);		      /* what HOME may still take */
 uint64_t space_journal_share_bytes(const struct space *sp);
 uint64_t space_journal_used_bytes(const struct space *sp);
-/* Woken (op_wake) when a checkpoint made journal segments takeable. */
+/* op is woken (op_wake) once, when journal segments became takeable; then it is forgotten.  Asking
+ * again while waiting is harmless; space_unwatch_journal before op is freed. */
 void space_watch_journal(struct space *sp, struct op *op);
+void space_unwatch_journal(struct space *sp, struct op *op);
 
 #endif
