@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "engine/base/attr.h"
+
 struct cursor {
 	uint8_t *at, *end;
 	bool bad;
@@ -19,8 +21,12 @@ struct cursor {
 
 static inline void cursor_init(struct cursor *c, void *data, size_t bytes)
 {
-	c->at = data;
-	c->end = c->at + bytes;
+	uint8_t *at = data;
+
+	/* gcc 12 follows impossible paths past the end of an array it knows, and warns of them. */
+	HIDE_ORIGIN(at);
+	c->at = at;
+	c->end = at + bytes;
 	c->bad = false;
 }
 
