@@ -121,6 +121,10 @@ START_TEST(disk_uses_registered_buffers_of_the_pool)
 }
 END_TEST
 
+static void step_nothing(struct op *op)
+{
+}
+
 /* 200 requests on a ring of 8 submissions and 32 completions. */
 START_TEST(disk_takes_more_requests_than_the_ring_holds)
 {
@@ -134,7 +138,7 @@ START_TEST(disk_takes_more_requests_than_the_ring_holds)
 	world_open(&w, masks[_i]);
 	d = disk_new(&w, MIB);
 	for (uint32_t i = 0; i < N; i++) {
-		op_init(&ops[i], w.env->ready, world_step);
+		op_init(&ops[i], w.env->ready, step_nothing);
 		completion_arm(&reqs[i].done, &ops[i], 1);
 		disk_io(d, &reqs[i], DISK_WRITE, 0, i * 4096, data, 4096);
 	}

@@ -321,7 +321,7 @@ END_TEST
 START_TEST(net_connect_gives_up_after_its_deadline)
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
-	struct net_connect_req connect;
+	struct net_connect_req req;
 	uint64_t began;
 	struct world w;
 	int fd, filler[4];
@@ -335,12 +335,12 @@ START_TEST(net_connect_gives_up_after_its_deadline)
 		filler[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
 		(void)!connect(filler[i], (struct sockaddr *)&un, sizeof(un));
 	}
-	snprintf(connect.address, sizeof(connect.address), "unix:%s", un.sun_path);
-	completion_arm(&connect.done, &w.op, CONNECT);
+	snprintf(req.address, sizeof(req.address), "unix:%s", un.sun_path);
+	completion_arm(&req.done, &w.op, CONNECT);
 	began = clock_now(w.env->clock).v;
-	net_connect(w.env->net, &connect);
+	net_connect(w.env->net, &req);
 	world_wait(&w, CONNECT);
-	ck_assert_int_eq(connect.done.rc, -ERR_TIMEOUT);
+	ck_assert_int_eq(req.done.rc, -ERR_TIMEOUT);
 	ck_assert_uint_ge(clock_now(w.env->clock).v - began, 5 * SEC_NS);
 	ck_assert_uint_lt(clock_now(w.env->clock).v - began, 6 * SEC_NS);
 	for (int i = 0; i < 4; i++)
