@@ -12,8 +12,6 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "engine/base/attr.h"
-
 struct cursor {
 	uint8_t *at, *end;
 	bool bad;
@@ -21,12 +19,8 @@ struct cursor {
 
 static inline void cursor_init(struct cursor *c, void *data, size_t bytes)
 {
-	uint8_t *at = data;
-
-	/* gcc 12 follows impossible paths past the end of an array it knows, and warns of them. */
-	HIDE_ORIGIN(at);
-	c->at = at;
-	c->end = at + bytes;
+	c->at = data;
+	c->end = c->at + bytes;
 	c->bad = false;
 }
 
@@ -46,43 +40,50 @@ static inline size_t cursor_left(const struct cursor *c)
 	return c->bad ? 0 : (size_t)(c->end - c->at);
 }
 
+/* Are `bytes` more there?  If not, the cursor is bad from now on. */
+static inline bool cursor_has(struct cursor *c, size_t bytes)
+{
+	if (c->bad || (size_t)(c->end - c->at) < bytes)
+		c->bad = true;
+	return !c->bad;
+}
+
 /* `bytes` bytes at the cursor, which moves on; NULL (and bad) if there are fewer. */
 static inline uint8_t *cursor_skip(struct cursor *c, size_t bytes)
 {
 	uint8_t *p = c->at;
 
-	if (c->bad || (size_t)(c->end - c->at) < bytes) {
-		c->bad = true;
+	if (!cursor_has(c, bytes))
 		return NULL;
-	}
 	c->at += bytes;
 	return p;
 }
 
+/* These do not go through cursor_skip: gcc 12 would follow a NULL onwards and warn of its writes. */
 static inline void get_bytes(struct cursor *c, void *ret, size_t bytes)
 {
-	const uint8_t *p = cursor_skip(c, bytes);
-
-	if (p != NULL)
-		memcpy(ret, p, bytes);
-	else
+	if (cursor_has(c, bytes)) {
+		memcpy(ret, c->at, bytes);
+		c->at += bytes;
+	} else {
 		memset(ret, 0, bytes);
+	}
 }
 
 static inline void put_bytes(struct cursor *c, const void *data, size_t bytes)
 {
-	uint8_t *p = cursor_skip(c, bytes);
-
-	if (p != NULL)
-		memcpy(p, data, bytes);
+	if (cursor_has(c, bytes)) {
+		memcpy(c->at, data, bytes);
+		c->at += bytes;
+	}
 }
 
 static inline void put_zeroes(struct cursor *c, size_t bytes)
 {
-	uint8_t *p = cursor_skip(c, bytes);
-
-	if (p != NULL)
-		memset(p, 0, bytes);
+	if (cursor_has(c, bytes)) {
+		memset(c->at, 0, bytes);
+		c->at += bytes;
+	}
 }
 
 #define CURSOR_NUMBER_(bits, name, convert_get, convert_put)            \

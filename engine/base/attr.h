@@ -12,9 +12,6 @@
 #define PACKED __attribute__((packed))
 #define MAYBE_UNUSED __attribute__((unused))
 
-/* The compiler forgets where a pointer points; costs nothing at run time. */
-#define HIDE_ORIGIN(ptr) __asm__("" : "+r"(ptr))
-
 /* The struct of `type` whose field `member` is at `ptr`. */
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
