@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "engine/base/err.h"
+#include "tests/sim/sim_net.h"
 #include "tests/sim/world.h"
 
 #define WINDOW_BYTES (1u << 20) /* in the pipe and unread by the peer together */
@@ -76,6 +77,8 @@ struct sim_dial {
 	struct net_connect_req *req;
 	uint64_t give_up;
 };
+
+static void resets_overtake(struct world *w, const struct world_node *a, const struct world_node *b);
 
 static struct sim_conn *conn_peer(struct sim_conn *c)
 {
@@ -524,6 +527,7 @@ static void dial_succeed(struct sim_dial *d, struct sim_listener *l)
 	struct sim_pair *p = calloc(1, sizeof(*p));
 
 	assert(p != NULL);
+	resets_overtake(w, d->env->node, l->node);
 	p->world = w;
 	conn_init(&p->end[0], p, d->env, d->env->node);
 	conn_init(&p->end[1], p, l->env, l->node);
@@ -633,6 +637,40 @@ static void sim_close(struct net_conn **base)
 	chunks_drop(&c->rx);
 	c->rx_bytes = 0;
 	pair_free_if_gone(c->pair);
+}
+
+void sim_net_abort(struct net_conn *base)
+{
+	struct sim_conn *c = container_of(base, struct sim_conn, base);
+
+	if (c->shut || c->broken)
+		return;
+	c->shut = true;
+	conn_drop_pipe(c);
+	c->patience = UINT64_MAX;
+	pipe_push_mark(c, CHUNK_RST);
+	conn_kick(c, 1000);
+}
+
+/* Resets on their way from a to b arrive now: before a later stream does. */
+static void resets_overtake(struct world *w, const struct world_node *a, const struct world_node *b)
+{
+	LIST_FOR_EACH_SAFE(x, &w->conns) {
+		struct sim_pair *p = container_of(x, struct sim_pair, link);
+
+		for (int i = 0; i < 2; i++) {
+			struct sim_conn *c = &p->end[i];
+			struct sim_chunk *k;
+
+			if (c->node != a || conn_peer(c)->node != b || list_empty(&c->pipe))
+				continue;
+			k = container_of(list_first(&c->pipe), struct sim_chunk, link);
+			if (k->kind != CHUNK_RST)
+				continue;
+			conn_drop_pipe(c);
+			conn_break(conn_peer(c));
+		}
+	}
 }
 
 static bool sim_peer_closed(struct net_conn *base)
