@@ -93,6 +93,7 @@ struct group {
 	struct mono_ns pace_until;
 	struct lsn told_commit;
 	struct lsn volumes_at; /* refresh volumes when commit passes it; UINT64_MAX: no need */
+	struct lsn volumes_last; /* end of the newest VOLUME record */
 	struct list volumes;
 	uint32_t volume_count;
 
@@ -166,8 +167,10 @@ void group_io_abort(struct group *g);	 /* the epoch is over: everything in fligh
 MUST_CHECK int group_append_control(struct group *g, enum record_type type, const void *body,
 				    uint32_t body_bytes, struct lsn *ret_end);
 void group_refresh_volumes(struct group *g);
+void group_reap_volumes(struct group *g);
 
 /* volume.c */
+void volume_revoke(struct volume *v);
 void volume_revoke_all(struct group *g);
 void volume_io_ended(struct volume_io *io, int rc); /* by group_io.c: answered or aborted */
 bool volume_io_is_open(const struct volume_io *io);

@@ -83,7 +83,7 @@ static void group_commit_progress(struct group *g, const struct replica_status *
 	g->told_commit = now.commit;
 	group_answer(g, now.commit);
 	if (now.commit.v >= g->volumes_at.v) {
-		g->volumes_at.v = UINT64_MAX;
+		g->volumes_at.v = g->volumes_last.v > now.commit.v ? g->volumes_last.v : UINT64_MAX;
 		group_refresh_volumes(g);
 		conductor_wake_requests(g->c);
 	}
@@ -314,8 +314,11 @@ int group_append_control(struct group *g, enum record_type type, const void *bod
 	if (rc < 0 && rc != -ERR_JOURNAL_FULL)
 		return rc;
 	*ret_end = f->end;
-	if (type == RECORD_VOLUME)
-		g->volumes_at = g->volumes_at.v == UINT64_MAX ? f->end : g->volumes_at;
+	if (type == RECORD_VOLUME) {
+		g->volumes_last = f->end;
+		if (g->volumes_at.v == UINT64_MAX)
+			g->volumes_at = f->end;
+	}
 	return 0;
 }
 
@@ -386,6 +389,13 @@ void group_refresh_volumes(struct group *g)
 		v->block_bytes = list[i].block_bytes;
 		memcpy(v->name, list[i].name, sizeof(v->name));
 	}
+	free(list);
+	group_reap_volumes(g);
+}
+
+/* Deleted volumes go when their last client has. */
+void group_reap_volumes(struct group *g)
+{
 	g->volume_count = 0;
 	LIST_FOR_EACH_SAFE(l, &g->volumes) {
 		struct volume *v = container_of(l, struct volume, link);
@@ -395,7 +405,8 @@ void group_refresh_volumes(struct group *g)
 		} else if (list_empty(&v->clients)) {
 			list_remove(&v->link);
 			free(v);
+		} else {
+			volume_revoke(v);
 		}
 	}
-	free(list);
 }

@@ -191,14 +191,16 @@ void volume_detach(struct volume_client *client)
 	op_wake(&v->g->op); /* a deleted volume may be freed now */
 }
 
+void volume_revoke(struct volume *v)
+{
+	LIST_FOR_EACH(m, &v->clients)
+		client_revoke(container_of(m, struct volume_client, link), -ERR_CLOSED);
+}
+
 void volume_revoke_all(struct group *g)
 {
-	LIST_FOR_EACH(n, &g->volumes) {
-		struct volume *v = container_of(n, struct volume, link);
-
-		LIST_FOR_EACH(m, &v->clients)
-			client_revoke(container_of(m, struct volume_client, link), -ERR_CLOSED);
-	}
+	LIST_FOR_EACH(n, &g->volumes)
+		volume_revoke(container_of(n, struct volume, link));
 }
 
 /* --- one operation --- */

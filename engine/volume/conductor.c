@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * engine/volume/conductor.c
+ * Purpose.     All groups of a site: follows the authority's views, routes the peers' messages.
+ * Invariants.  R2 A lease is granted only by rules_ping.
+ *              C1 Every group the authority names this site in has a struct group, and every replica
+ *                 in the store has one too (an orphan when the authority does not know it).
+ * Ownership.   Groups are the conductor's; requests are their callers' until done.
+ * Failure.     When the store fails the peers are told at once and every role ends.
+ * Limits.      groups_max groups, SITES_MAX sites, EVENTS_KEPT events.
+ */
+#include "engine/volume/conductor.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/err.h"
+#include "engine/base/log.h"
+#include "engine/volume/group.h"
+
+#define W_PING 1u
+#define W_FAILURE 2u
+
+static void conductor_step(struct op *op);
+static void conductor_links(struct conductor *c);
+static void conductor_views(struct conductor *c);
+static void conductor_peers(struct conductor *c);
+static void conductor_pings(struct conductor *c);
+static void conductor_tell_all(struct conductor *c, enum link_kind kind);
+static void conductor_wake_groups(struct conductor *c);
+static void conductor_stop_progress(struct conductor *c);
+
+int conductor_open(struct env *env, const struct conductor_opts *opts, struct conductor **ret)
+{
+	struct conductor *c = calloc(1, sizeof(*c));
+	struct store_status st;
+
+	if (c == NULL)
+		return -ERR_NOMEM;
+	assert(opts->site_count >= 1 && opts->site_count <= SITES_MAX);
+	op_init(&c->op, env->ready, conductor_step);
+	c->env = env;
+	c->o = *opts;
+	memcpy(c->sites, opts->sites, opts->site_count * sizeof(*opts->sites));
+	c->o.sites = c->sites;
+	c->store = opts->store;
+	c->authority = opts->authority;
+	store_status(c->store, &st);
+	c->store_uuid = st.uuid;
+	c->incarnation = st.incarnation;
+	c->boot = clock_now(env->clock);
+	list_init(&c->groups);
+	list_init(&c->requests);
+	list_link_init(&c->watch.link);
+	c->watch.op = &c->op;
+	for (uint32_t i = 0; i < ARRAY_COUNT(c->hist); i++) {
+		c->hist[i] = calloc(1, sizeof(*c->hist[i]));
+		if (c->hist[i] == NULL) {
+			conductor_abandon(&c);
+			return -ERR_NOMEM;
+		}
+	}
+	for (uint32_t i = 0; i < opts->site_count; i++) {
+		if (c->sites[i].id == opts->site)
+			continue;
+		c->peers[c->peer_count++] = (struct conductor_peer){.site = c->sites[i].id, .lost_at = c->boot};
+	}
+	*ret = c;
+	return 0;
+}
+
+struct op *conductor_op(struct conductor *c)
+{
+	return &c->op;
+}
+
+void conductor_start(struct conductor *c, struct repl *repl)
+{
+	assert(!c->started);
+	c->repl = repl;
+	c->started = true;
+	authority_watch_attach(c->authority, &c->watch);
+	completion_arm(&c->failure, &c->op, W_FAILURE);
+	store_watch_failure(c->store, &c->failure);
+	op_wake(&c->op);
+}
+
+void conductor_stop(struct conductor *c, struct completion *done)
+{
+	assert(c->stop_done == NULL);
+	c->stopping = true;
+	c->stop_done = done;
+	op_wake(&c->op);
+}
+
+void conductor_abandon(struct conductor **cp)
+{
+	struct conductor *c = *cp;
+	struct list_link *n;
+
+	*cp = NULL;
+	while ((n = list_pop_front(&c->groups)) != NULL)
+		group_free(container_of(n, struct group, link));
+	for (uint32_t i = 0; i < ARRAY_COUNT(c->hist); i++)
+		free(c->hist[i]);
+	op_unqueue(&c->op);
+	free(c);
+}
+
+void conductor_close(struct conductor **cp)
+{
+	struct conductor *c = *cp;
+
+	assert(c->stopping || !c->started);
+	if (timer_armed(&c->ping))
+		clock_timer_disarm(c->env->clock, &c->ping);
+	LIST_FOR_EACH(n, &c->groups) {
+		struct group *g = container_of(n, struct group, link);
+		struct replica *r = replica_find(c->store, &g->uuid);
+
+		if (r != NULL)
+			replica_watch(r, NULL);
+		if (timer_armed(&g->timer))
+			clock_timer_disarm(c->env->clock, &g->timer);
+		if (timer_armed(&g->pace))
+			clock_timer_disarm(c->env->clock, &g->pace);
+	}
+	if (c->started) {
+		authority_watch_detach(c->authority, &c->watch);
+		store_watch_failure(c->store, NULL);
+	}
+	conductor_abandon(cp);
+}
+
+static void conductor_step(struct op *op)
+{
+	struct conductor *c = container_of(op, struct conductor, op);
+
+	if (!c->started)
+		return; /* wait: start */
+	if (!c->store_failed && store_is_failed(c->store)) {
+		c->store_failed = true;
+		conductor_event(c, EVENT_STORE, NULL, "ok", "failed", 0, 0,
+				"a write or flush of the store failed: this site gives up its roles");
+		conductor_tell_all(c, LINK_FAILED);
+		conductor_wake_groups(c);
+	}
+	if (c->repl != NULL) {
+		conductor_peers(c);
+		conductor_links(c);
+	}
+	conductor_views(c);
+	conductor_pings(c);
+	conductor_wake_requests(c);
+	if (c->stopping)
+		conductor_stop_progress(c);
+}
+
+static void conductor_peers(struct conductor *c)
+{
+	for (uint32_t i = 0; i < c->peer_count; i++) {
+		struct conductor_peer *p = &c->peers[i];
+		struct repl_peer_status ps;
+
+		if (repl_peer_status(c->repl, p->site, &ps) < 0 || (ps.up == p->up && ps.session == p->session))
+			continue;
+		if (p->up)
+			p->lost_at = clock_now(c->env->clock);
+		conductor_event(c, EVENT_PEER, NULL, p->up ? "up" : "down", ps.up ? "up" : "down", 0, 0, "%s: %s",
+				conductor_site_name(c, p->site), ps.up ? "connected" : ps.error);
+		LIST_FOR_EACH(n, &c->groups) {
+			struct group *g = container_of(n, struct group, link);
+
+			if (p->up)
+				rules_session_lost(&g->rules, p->gone);
+			g->follow_next.v = 0;
+			op_wake(&g->op);
+		}
+		p->up = ps.up;
+		if (ps.up && ps.session != p->session)
+			p->gone = false;
+		p->session = ps.session;
+	}
+}
+
+static void conductor_ping(struct conductor *c, const struct link_msg *m)
+{
+	struct link_msg pong = {.kind = LINK_PONG, .sent = m->sent, .lease_ms = m->lease_ms};
+
+	for (uint32_t i = 0; i < m->group_count; i++) {
+		const struct link_group *lg = &m->groups[i];
+		struct group *g = conductor_group(c, &lg->group);
+		struct link_group *out = &pong.groups[pong.group_count++];
+		struct rules_facts f;
+
+		*out = *lg;
+		out->granted = 0;
+		if (g == NULL || c->stopping || lg->role != 1)
+			continue;
+		group_facts(g, &f);
+		if (f.view == NULL)
+			continue;
+		if (m->site == g->view.primary && lg->epoch == g->view.epoch) {
+			g->heard = f.now;
+			g->heard_head = lg->head;
+			g->heard_commit = lg->commit;
+		}
+		out->granted = rules_ping(&g->rules, &f, m->site, lg->epoch, m->lease_ms,
+					  g->floor.promise_ms >= c->o.timers.grace_ms);
+		op_wake(&g->op);
+	}
+	(void)!repl_link_send(c->repl, m->site, &pong);
+}
+
+static void conductor_pong(struct conductor *c, const struct link_msg *m)
+{
+	for (uint32_t i = 0; i < m->group_count; i++) {
+		const struct link_group *lg = &m->groups[i];
+		struct group *g = conductor_group(c, &lg->group);
+
+		if (g == NULL || lg->granted == 0)
+			continue;
+		rules_granted(&g->rules, authority_view(c->authority, &g->uuid), lg->epoch, m->sent, m->lease_ms);
+		op_wake(&g->op);
+	}
+}
+
+static void conductor_gone(struct conductor *c, uint32_t site)
+{
+	struct conductor_peer *p = conductor_peer(c, site);
+
+	if (p == NULL)
+		return;
+	p->gone = true;
+	LIST_FOR_EACH(n, &c->groups) {
+		struct group *g = container_of(n, struct group, link);
+
+		if (g->view.primary == site)
+			rules_released(&g->rules);
+		op_wake(&g->op);
+	}
+}
+
+static void conductor_links(struct conductor *c)
+{
+	struct link_msg *m = calloc(1, sizeof(*m));
+	struct repl_attach a;
+
+	if (m == NULL)
+		return; /* messages stay queued, bounded by repl */
+	while (repl_link_take(c->repl, m)) {
+		struct group *g = m->tail != NULL ? conductor_group(c, &m->tail->group) : NULL;
+
+		switch (m->kind) {
+		case LINK_PING:
+			conductor_ping(c, m);
+			break;
+		case LINK_PONG:
+			conductor_pong(c, m);
+			break;
+		case LINK_TAIL_ASK:
+			if (g != NULL)
+				group_tail_ask(g, m->site, m->tail->question);
+			break;
+		case LINK_TAIL_TOLD:
+			if (g != NULL)
+				group_tail_told(g, m->tail);
+			break;
+		case LINK_FAILED:
+		case LINK_GOODBYE:
+			conductor_gone(c, m->site);
+			break;
+		}
+	}
+	free(m);
+	while (repl_attach_take(c->repl, &a)) {
+		struct group *g = conductor_group(c, &a.group);
+
+		if (g != NULL)
+			group_attach(g, &a);
+		else
+			repl_attach_refuse(c->repl, &a, "no such group here yet");
+	}
+}
+
+static void conductor_add_group(struct conductor *c, const struct uuid *uuid, const char *name)
+{
+	struct group *g;
+
+	if (conductor_group(c, uuid) != NULL || c->group_count >= c->o.groups_max)
+		return;
+	g = group_open(c, uuid, name);
+	if (g == NULL)
+		return;
+	c->group_count++;
+	for (struct list_link *n = list_first(&c->groups); n != NULL; n = list_next(&c->groups, n)) {
+		struct group *o = container_of(n, struct group, link);
+
+		if (strcmp(o->name, g->name) > 0) { /* before o: name order */
+			list_insert_between_(&g->link, n->prev, n);
+			return;
+		}
+	}
+	list_push_back(&c->groups, &g->link);
+}
+
+/* Deleted groups whose replica is gone. */
+static void conductor_reap(struct conductor *c)
+{
+	LIST_FOR_EACH_SAFE(n, &c->groups) {
+		struct group *g = container_of(n, struct group, link);
+
+		group_reap_volumes(g);
+		if (!g->dropped || !group_is_idle(g) || replica_find(c->store, &g->uuid) != NULL ||
+		    !list_empty(&g->volumes))
+			continue;
+		if (timer_armed(&g->timer))
+			clock_timer_disarm(c->env->clock, &g->timer);
+		if (timer_armed(&g->pace))
+			clock_timer_disarm(c->env->clock, &g->pace);
+		list_remove(&g->link);
+		c->group_count--;
+		group_free(g);
+	}
+}
+
+/* C1, and what the authority has deleted goes. */
+static void conductor_views(struct conductor *c)
+{
+	uint64_t version = authority_version(c->authority);
+	const struct authority_status *as = authority_status(c->authority);
+	const struct vg_view *v;
+
+	for (struct replica *r = replica_next(c->store, NULL); r != NULL; r = replica_next(c->store, r)) {
+		struct replica_status st;
+
+		replica_status(r, &st);
+		conductor_add_group(c, &st.group, st.name);
+	}
+	conductor_reap(c);
+	if (!as->ready || version == c->version_seen)
+		return;
+	c->version_seen = version;
+	for (uint32_t i = 0; (v = authority_view_at(c->authority, i)) != NULL; i++)
+		if (vg_site_index(v, c->o.site) >= 0)
+			conductor_add_group(c, &v->vg, v->name);
+	LIST_FOR_EACH(n, &c->groups) {
+		struct group *g = container_of(n, struct group, link);
+
+		if (g->view_seen && authority_view(c->authority, &g->uuid) == NULL)
+			g->dropped = true;
+		op_wake(&g->op);
+	}
+}
+
+static void conductor_pings(struct conductor *c)
+{
+	struct mono_ns now = clock_now(c->env->clock);
+	uint64_t every = c->o.timers.ping_ms * MS_NS;
+
+	if (completion_armed(&c->ping.done))
+		return; /* not yet time */
+	for (uint32_t i = 0; i < c->peer_count && c->repl != NULL && !c->stopping; i++) {
+		struct link_msg *m = &c->msg;
+
+		memset(m, 0, sizeof(*m));
+		m->kind = LINK_PING;
+		m->sent = now;
+		m->lease_ms = c->o.timers.lease_ms;
+		LIST_FOR_EACH(n, &c->groups) {
+			struct group *g = container_of(n, struct group, link);
+			struct replica *r = replica_find(c->store, &g->uuid);
+			struct replica_status st;
+
+			if (!g->eff.ping || r == NULL || vg_site_index(&g->view, c->peers[i].site) < 0)
+				continue;
+			if (m->group_count == LINK_GROUPS_MAX) {
+				(void)!repl_link_send(c->repl, c->peers[i].site, m);
+				m->group_count = 0;
+			}
+			replica_status(r, &st);
+			m->groups[m->group_count++] = (struct link_group){
+				.group = g->uuid, .epoch = g->view.epoch, .cfg = g->view.cfg, .head = st.tail,
+				.commit = st.commit, .role = 1};
+		}
+		if (m->group_count > 0)
+			(void)!repl_link_send(c->repl, c->peers[i].site, m);
+	}
+	completion_arm(&c->ping.done, &c->op, W_PING);
+	c->ping.deadline.v = now.v + every;
+	clock_timer_arm(c->env->clock, &c->ping);
+}
+
+static void conductor_tell_all(struct conductor *c, enum link_kind kind)
+{
+	for (uint32_t i = 0; i < c->peer_count && c->repl != NULL; i++) {
+		memset(&c->msg, 0, sizeof(c->msg));
+		c->msg.kind = kind;
+		(void)!repl_link_send(c->repl, c->peers[i].site, &c->msg);
+	}
+}
+
+static void conductor_wake_groups(struct conductor *c)
+{
+	LIST_FOR_EACH(n, &c->groups)
+		op_wake(&container_of(n, struct group, link)->op);
+}
+
+/* Groups see `stopping` as a failed store: they close everything.  Only when no group serves any
+ * more may the peers be told that they can take over. */
+static void conductor_stop_progress(struct conductor *c)
+{
+	bool open = false, busy = false;
+
+	LIST_FOR_EACH(n, &c->groups) {
+		struct group *g = container_of(n, struct group, link);
+
+		open = open || g->open_epoch != 0;
+		busy = busy || !group_is_idle(g);
+		op_wake(&g->op);
+	}
+	if (c->stop_done == NULL || open)
+		return;
+	if (c->stop_done->op != NULL && !busy) {
+		struct completion *done = c->stop_done;
+
+		conductor_tell_all(c, LINK_GOODBYE);
+		c->stop_done = NULL;
+		completion_fire(done, 0);
+	}
+}
+
+struct group *conductor_group(struct conductor *c, const struct uuid *uuid)
+{
+	LIST_FOR_EACH(n, &c->groups) {
+		struct group *g = container_of(n, struct group, link);
+
+		if (uuid_equal(&g->uuid, uuid))
+			return g;
+	}
+	return NULL;
+}
+
+struct group *conductor_group_named(struct conductor *c, const char *name, uint32_t bytes)
+{
+	LIST_FOR_EACH(n, &c->groups) {
+		struct group *g = container_of(n, struct group, link);
+
+		if (strlen(g->name) == bytes && memcmp(g->name, name, bytes) == 0)
+			return g;
+	}
+	return NULL;
+}
+
+struct conductor_peer *conductor_peer(struct conductor *c, uint32_t site)
+{
+	for (uint32_t i = 0; i < c->peer_count; i++)
+		if (c->peers[i].site == site)
+			return &c->peers[i];
+	return NULL;
+}
+
+const char *conductor_site_name(const struct conductor *c, uint32_t site)
+{
+	for (uint32_t i = 0; i < c->o.site_count; i++)
+		if (c->sites[i].id == site)
+			return c->sites[i].name;
+	return "?";
+}
+
+const struct hist *conductor_io_hist(const struct conductor *c, uint32_t op)
+{
+	assert(op < ARRAY_COUNT(c->hist));
+	return c->hist[op];
+}
+
+bool conductor_group_probe(struct conductor *c, const struct uuid *group, struct group_probe *ret)
+{
+	struct group *g = conductor_group(c, group);
+	struct replica *r = replica_find(c->store, group);
+	struct replica_status st;
+
+	if (g == NULL || r == NULL)
+		return false;
+	replica_status(r, &st);
+	ret->is_open = g->open_phase == OPEN_DONE;
+	ret->has_lease = g->eff.may_read && clock_now(c->env->clock).v < g->eff.lease_until.v;
+	ret->epoch = g->open_epoch;
+	ret->incarnation = c->incarnation;
+	ret->ack_mask = g->eff.ack_mask;
+	ret->commit = st.commit;
+	return true;
+}

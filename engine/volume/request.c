@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * engine/volume/request.c
+ * Purpose.     What the desk asks: groups through the authority, volumes through the journal.
+ * Invariants.  J9 A request is answered when its record is committed, or its view applied.
+ *              R8 The same compare-and-set is proposed again until cfg moves or the deadline.
+ *              Q1 One VOLUME record of a group is in flight at a time, so slots are never shared.
+ * States.      REQ_NEW -> REQ_ASKED -> done.  A request is looked at whenever the conductor steps.
+ * Ownership.   Requests are the callers'.
+ * Limits.      Bounded by the desk.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/err.h"
+#include "engine/port/random.h"
+#include "engine/volume/group.h"
+
+enum request_phase { REQ_NEW, REQ_ASKED };
+
+struct request_state {
+	enum request_phase phase;
+	struct mono_ns deadline, again;
+	struct uuid uuid;
+	struct lsn end;
+	uint64_t cfg;
+	bool committing;
+};
+_Static_assert(sizeof(struct request_state) <= sizeof(((struct conductor_request *)0)->private), "fits");
+
+static void request_step(struct op *op);
+static int request_run(struct conductor_request *r);
+static int request_group_create(struct conductor_request *r);
+static int request_group_change(struct conductor_request *r);
+static int request_volume(struct conductor_request *r);
+
+static struct request_state *request_state(struct conductor_request *r)
+{
+	return (struct request_state *)(void *)r->private;
+}
+
+void conductor_submit(struct conductor *c, struct conductor_request *r)
+{
+	struct request_state *s = request_state(r);
+
+	memset(s, 0, sizeof(*s));
+	r->c = c;
+	r->text[0] = '\0';
+	op_init(&r->op, c->env->ready, request_step);
+	s->deadline.v = clock_now(c->env->clock).v + (r->deadline_ms != 0 ? r->deadline_ms : 30000) * MS_NS;
+	list_link_init(&r->link);
+	list_push_back(&c->requests, &r->link);
+	op_wake(&r->op);
+}
+
+void conductor_wake_requests(struct conductor *c)
+{
+	LIST_FOR_EACH(n, &c->requests)
+		op_wake(&container_of(n, struct conductor_request, link)->op);
+}
+
+PRINTF_LIKE(3, 4)
+static int request_fail(struct conductor_request *r, int rc, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(r->text, sizeof(r->text), fmt, ap);
+	va_end(ap);
+	return rc;
+}
+
+static void request_step(struct op *op)
+{
+	struct conductor_request *r = container_of(op, struct conductor_request, op);
+	struct request_state *s = request_state(r);
+	int rc;
+
+	if (!list_linked(&r->link))
+		return; /* answered already */
+	rc = r->c->stopping ? request_fail(r, -ERR_CLOSED, "the daemon is stopping") : request_run(r);
+	if (rc == -ERR_AGAIN && clock_now(r->c->env->clock).v >= s->deadline.v) {
+		if (r->text[0] == '\0')
+			snprintf(r->text, sizeof(r->text), "no answer in time: the change may still happen; see 'twinshore status'");
+		rc = s->phase == REQ_NEW && !authority_has_quorum(r->c->authority) ? -ERR_NO_QUORUM : -ERR_TIMEOUT;
+	}
+	if (rc == -ERR_AGAIN)
+		return; /* wait: authority, commit, or the deadline (the conductor's ping wakes us) */
+	if (rc == 0)
+		r->text[0] = '\0';
+	list_remove(&r->link);
+	completion_fire(&r->done, rc); /* last: r is the caller's again */
+}
+
+static int request_run(struct conductor_request *r)
+{
+	switch (r->kind) {
+	case REQUEST_GROUP_CREATE:
+		return request_group_create(r);
+	case REQUEST_GROUP_DELETE:
+	case REQUEST_GROUP_SET:
+		return request_group_change(r);
+	case REQUEST_VOLUME_CREATE:
+	case REQUEST_VOLUME_RESIZE:
+	case REQUEST_VOLUME_DELETE:
+		return request_volume(r);
+	}
+	UNREACHABLE("request kind");
+}
+
+static uint32_t site_named(const struct conductor *c, const char *name)
+{
+	for (uint32_t i = 0; i < c->o.site_count; i++)
+		if (strcmp(c->sites[i].name, name) == 0)
+			return c->sites[i].id;
+	return 0;
+}
+
+static void request_site(struct conductor *c, struct vg_site *s, uint32_t id)
+{
+	struct repl_peer_status ps;
+
+	s->id = id;
+	s->mode = VG_SITE_SYNC;
+	if (id == c->o.site)
+		s->replica = c->store_uuid;
+	else if (c->repl != NULL && repl_peer_status(c->repl, id, &ps) == 0)
+		s->replica = ps.store;
+}
+
+/* Fill CREATE; 0 or the refusal. */
+static int request_create_cmd(struct conductor_request *r, struct vg_cmd *cmd)
+{
+	struct conductor *c = r->c;
+	const struct group_create_spec *g = &r->group;
+	uint32_t first = g->primary_site[0] != '\0' ? site_named(c, g->primary_site) : c->o.site;
+	uint32_t second = g->sync_site[0] != '\0' ? site_named(c, g->sync_site) : 0;
+
+	if (g->ack_received)
+		return request_fail(r, -ERR_UNSUPPORTED, "--ack received is not available in this version");
+	if (first == 0)
+		return request_fail(r, -ERR_NOT_FOUND, "no site named %s in this site's configuration", g->primary_site);
+	if (g->sync_site[0] != '\0' && second == 0)
+		return request_fail(r, -ERR_NOT_FOUND, "no site named %s in this site's configuration", g->sync_site);
+	if (second == first)
+		second = second == c->o.site ? 0 : c->o.site; /* --sync east --primary east, said at west */
+	if (second == 0 && first != c->o.site)
+		return request_fail(r, -ERR_INVALID, "a group at %s alone is created there", g->primary_site);
+	memset(cmd, 0, sizeof(*cmd));
+	cmd->kind = VG_CREATE;
+	cmd->vg = request_state(r)->uuid;
+	cmd->from = c->o.site;
+	cmd->site = first;
+	cmd->incarnation = first == c->o.site ? c->incarnation : 0;
+	memcpy(cmd->name, g->name, sizeof(cmd->name));
+	cmd->config.on_peer_loss = g->on_peer_loss_stop ? VG_PEER_LOSS_STOP : VG_PEER_LOSS_CONTINUE;
+	cmd->config.min_isr = g->min_isr == 2 ? 2 : 1;
+	cmd->config.suspend_max_ms = (uint32_t)c->o.timers.suspend_max_ms;
+	request_site(c, &cmd->sites[cmd->site_count++], first);
+	if (second != 0)
+		request_site(c, &cmd->sites[cmd->site_count++], second);
+	return 0;
+}
+
+/* Does the group that exists have what was asked for? */
+static bool request_same_group(const struct vg_view *v, const struct vg_cmd *cmd)
+{
+	if (v->site_count != cmd->site_count || v->config.min_isr != cmd->config.min_isr ||
+	    v->config.on_peer_loss != cmd->config.on_peer_loss)
+		return false;
+	for (uint32_t i = 0; i < cmd->site_count; i++)
+		if (vg_site_index(v, cmd->sites[i].id) < 0)
+			return false;
+	return true;
+}
+
+static int request_group_create(struct conductor_request *r)
+{
+	struct conductor *c = r->c;
+	struct request_state *s = request_state(r);
+	const struct vg_view *v = authority_view_by_name(c->authority, r->group.name);
+	struct vg_cmd cmd;
+	uint64_t now = clock_now(c->env->clock).v;
+	int rc;
+
+	if (s->phase == REQ_NEW && uuid_is_nil(&s->uuid)) {
+		uint8_t random[16];
+
+		c->env->random->fill(c->env->random, random, sizeof(random));
+		uuid_from_random(&s->uuid, random);
+	}
+	rc = request_create_cmd(r, &cmd);
+	if (rc < 0)
+		return rc;
+	if (v != NULL) {
+		struct group *g = conductor_group(c, &v->vg);
+
+		if (!request_same_group(v, &cmd))
+			return request_fail(r, -ERR_EXISTS, "group %s exists already with other parameters", r->group.name);
+		if (v->primary == c->o.site && (g == NULL || g->open_phase != OPEN_DONE))
+			return -ERR_AGAIN; /* wait: it is served */
+		return 0;
+	}
+	if (!authority_status(c->authority)->ready)
+		return -ERR_AGAIN;
+	if (now >= s->again.v) {
+		rc = authority_check(c->authority, &cmd);
+		if (rc == -ERR_INVALID || rc == -ERR_FULL)
+			return request_fail(r, rc, "the authority refuses group %s: %s", r->group.name, err_text(rc));
+		s->again.v = now + 80 * MS_NS;
+		if (authority_propose(c->authority, &cmd, 1) == 0)
+			s->phase = REQ_ASKED;
+	}
+	return -ERR_AGAIN;
+}
+
+static int request_group_refusal(struct conductor_request *r, const struct group *g, const char *name)
+{
+	if (g == NULL || !g->view_seen)
+		return request_fail(r, -ERR_NOT_FOUND, "no group named %s", name);
+	if (g->open_epoch == 0 && g->view.primary != g->c->o.site)
+		return request_fail(r, -ERR_NOT_PRIMARY, "group %s is primary at %s: say it there", name,
+				    conductor_site_name(g->c, g->view.primary));
+	return g->open_phase == OPEN_DONE ? 0 : -ERR_AGAIN;
+}
+
+static int request_group_change(struct conductor_request *r)
+{
+	struct conductor *c = r->c;
+	struct request_state *s = request_state(r);
+	struct group *g = conductor_group_named(c, r->group.name, (uint32_t)strlen(r->group.name));
+	struct vg_cmd cmd = {.from = c->o.site};
+	uint64_t now = clock_now(c->env->clock).v;
+	int rc;
+
+	if (s->phase == REQ_ASKED && r->kind == REQUEST_GROUP_DELETE && authority_view(c->authority, &s->uuid) == NULL)
+		return g == NULL ? 0 : -ERR_AGAIN; /* wait: its replica is gone too */
+	rc = request_group_refusal(r, g, r->group.name);
+	if (rc < 0)
+		return rc;
+	if (r->kind == REQUEST_GROUP_DELETE && !r->force && g->volume_count != 0)
+		return request_fail(r, -ERR_IN_USE, "group %s has %u volumes: delete them first, or use --force",
+				    g->name, g->volume_count);
+	s->uuid = g->uuid;
+	if (r->kind == REQUEST_GROUP_SET) {
+		struct vg_config want = g->view.config;
+
+		if (r->set_on_peer_loss)
+			want.on_peer_loss = r->group.on_peer_loss_stop ? VG_PEER_LOSS_STOP : VG_PEER_LOSS_CONTINUE;
+		if (r->set_min_isr)
+			want.min_isr = (uint8_t)r->group.min_isr;
+		if (want.on_peer_loss == g->view.config.on_peer_loss && want.min_isr == g->view.config.min_isr)
+			return 0;
+		cmd.config = want;
+		cmd.site_count = g->view.site_count;
+		memcpy(cmd.sites, g->view.site, sizeof(cmd.sites));
+	}
+	if (now >= s->again.v) {
+		s->again.v = now + 80 * MS_NS;
+		cmd.kind = r->kind == REQUEST_GROUP_SET ? VG_CONFIG : VG_DELETE;
+		cmd.vg = g->uuid;
+		cmd.cfg = g->view.cfg;
+		if (authority_propose(c->authority, &cmd, 1) == 0)
+			s->phase = REQ_ASKED;
+	}
+	return -ERR_AGAIN;
+}
+
+static const struct replica_volume *volume_in(const struct replica_volume *list, uint32_t n, const char *name)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (!list[i].deleted && strcmp(list[i].name, name) == 0)
+			return &list[i];
+	return NULL;
+}
+
+static uint32_t volume_slot_next(const struct replica_volume *list, uint32_t n)
+{
+	uint32_t slot = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		if (list[i].slot >= slot)
+			slot = list[i].slot + 1;
+	return slot;
+}
+
+/* What record does the request need?  0: none, it is so already; 1: rec is filled; else the refusal. */
+static int request_volume_record(struct conductor_request *r, struct group *g, const struct replica_volume *list,
+				 uint32_t n, struct record_volume *rec)
+{
+	const struct volume_create_spec *w = &r->volume;
+	const struct replica_volume *v = volume_in(list, n, w->name);
+	uint8_t random[16];
+
+	memset(rec, 0, sizeof(*rec));
+	if (r->kind == REQUEST_VOLUME_CREATE) {
+		if (v != NULL)
+			return v->bytes == w->bytes && v->block_bytes == w->block_bytes
+				       ? 0
+				       : request_fail(r, -ERR_EXISTS, "volume %s/%s exists already with other parameters",
+						      g->name, w->name);
+		rec->op = RECORD_VOLUME_CREATE;
+		rec->slot = volume_slot_next(list, n);
+		rec->bytes = w->bytes;
+		rec->block_bytes = w->block_bytes;
+		if (rec->slot >= VOLUMES_MAX)
+			return request_fail(r, -ERR_FULL, "group %s has had %u volumes, which is the limit", g->name, VOLUMES_MAX);
+		g->c->env->random->fill(g->c->env->random, random, sizeof(random));
+		uuid_from_random(&rec->uuid, random);
+		memcpy(rec->name, w->name, sizeof(rec->name));
+		return 1;
+	}
+	if (v == NULL)
+		return request_fail(r, -ERR_NOT_FOUND, "group %s has no volume %s", g->name, w->name);
+	rec->op = r->kind == REQUEST_VOLUME_RESIZE ? RECORD_VOLUME_RESIZE : RECORD_VOLUME_DELETE;
+	rec->slot = v->slot;
+	rec->uuid = v->uuid;
+	rec->bytes = r->kind == REQUEST_VOLUME_RESIZE ? w->bytes : v->bytes;
+	rec->block_bytes = v->block_bytes;
+	memcpy(rec->name, v->name, sizeof(rec->name));
+	if (r->kind == REQUEST_VOLUME_RESIZE && w->bytes == v->bytes)
+		return 0;
+	if (r->kind == REQUEST_VOLUME_RESIZE && w->bytes < v->bytes)
+		return request_fail(r, -ERR_INVALID, "volume %s/%s is larger than that: volumes only grow", g->name, w->name);
+	return 1;
+}
+
+static bool volume_has_clients(struct group *g, uint32_t slot)
+{
+	LIST_FOR_EACH(n, &g->volumes) {
+		struct volume *v = container_of(n, struct volume, link);
+
+		if (v->slot == slot && !v->gone)
+			return !list_empty(&v->clients);
+	}
+	return false;
+}
+
+static int request_volume(struct conductor_request *r)
+{
+	struct request_state *s = request_state(r);
+	struct group *g = conductor_group_named(r->c, r->volume.group, (uint32_t)strlen(r->volume.group));
+	struct replica_volume *list;
+	struct replica_status st;
+	struct record_volume rec;
+	uint8_t body[RECORD_BODY_BYTES_MAX];
+	int rc = request_group_refusal(r, g, r->volume.group);
+
+	if (rc < 0)
+		return s->phase == REQ_ASKED && rc != -ERR_AGAIN
+			       ? request_fail(r, -ERR_TIMEOUT, "the group's role changed meanwhile: see 'twinshore volume list'")
+			       : rc;
+	if (s->phase == REQ_ASKED) {
+		replica_status(replica_find(r->c->store, &g->uuid), &st);
+		return st.commit.v >= s->end.v ? 0 : -ERR_AGAIN; /* J9 */
+	}
+	if (g->volumes_at.v != UINT64_MAX)
+		return -ERR_AGAIN; /* Q1 */
+	list = calloc(VOLUMES_MAX, sizeof(*list));
+	if (list == NULL)
+		return -ERR_NOMEM;
+	rc = request_volume_record(r, g, list, replica_volumes(replica_find(r->c->store, &g->uuid), list, VOLUMES_MAX), &rec);
+	free(list);
+	if (rc != 1)
+		return rc;
+	if (rec.op == RECORD_VOLUME_DELETE && volume_has_clients(g, rec.slot) && !r->force)
+		return request_fail(r, -ERR_IN_USE, "volume %s/%s has clients attached", g->name, rec.name);
+	rc = group_append_control(g, RECORD_VOLUME, body, record_volume_encode(&rec, body), &s->end);
+	if (rc == 0)
+		s->phase = REQ_ASKED;
+	op_wake(&g->op);
+	return rc == 0 ? -ERR_AGAIN : rc;
+}
