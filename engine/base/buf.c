@@ -99,7 +99,7 @@ void buf_pool_close(struct buf_pool **pool)
 		return;
 	for (int i = 0; i < BUF_CLASS_COUNT; i++)
 		assert(p->free_count[i] == p->count[i]); /* B1: no reference is left anywhere */
-	assert(list_empty(&p->waiters)); /* B4 */
+	assert(list_empty(&p->waiters));		 /* B4 */
 	buf_pool_abandon(pool);
 }
 

@@ -26,10 +26,22 @@ struct unit {
 #define UNIT_PIB (1ull << 50)
 
 static const struct unit size_units[] = {
-	{"", 1},	     {"B", 1},		 {"KiB", UNIT_KIB},   {"MiB", UNIT_MIB},
-	{"GiB", UNIT_GIB},   {"TiB", UNIT_TIB},	 {"PiB", UNIT_PIB},   {"K", UNIT_KIB},
-	{"M", UNIT_MIB},     {"G", UNIT_GIB},	 {"T", UNIT_TIB},     {"P", UNIT_PIB},
-	{"kB", 1000},	     {"MB", 1000000},	 {"GB", 1000000000},  {"TB", 1000000000000},
+	{"", 1},
+	{"B", 1},
+	{"KiB", UNIT_KIB},
+	{"MiB", UNIT_MIB},
+	{"GiB", UNIT_GIB},
+	{"TiB", UNIT_TIB},
+	{"PiB", UNIT_PIB},
+	{"K", UNIT_KIB},
+	{"M", UNIT_MIB},
+	{"G", UNIT_GIB},
+	{"T", UNIT_TIB},
+	{"P", UNIT_PIB},
+	{"kB", 1000},
+	{"MB", 1000000},
+	{"GB", 1000000000},
+	{"TB", 1000000000000},
 	{"PB", 1000000000000000},
 };
 static const struct unit size_binary_units[] = {
@@ -42,7 +54,8 @@ static const struct unit duration_units[] = {
 };
 
 static int digits_parse(const char **text, uint64_t *ret_value);
-static int unit_parse(const char *text, const struct unit *units, size_t count, uint64_t *ret_value);
+static int unit_parse(const char *text, const struct unit *units, size_t count,
+		      uint64_t *ret_value);
 static void unit_format(uint64_t value, const struct unit *units, size_t count, char *ret_text);
 
 int size_parse(const char *text, uint64_t *ret_bytes)
@@ -139,8 +152,8 @@ void size_format_short(uint64_t bytes, char ret_text[SIZE_TEXT_BYTES])
 	if (tenths == 0 || u->factor == 1)
 		snprintf(ret_text, SIZE_TEXT_BYTES, "%" PRIu64 " %s", bytes / u->factor, u->name);
 	else
-		snprintf(ret_text, SIZE_TEXT_BYTES, "%" PRIu64 ".%" PRIu64 " %s",
-			 bytes / u->factor, tenths, u->name);
+		snprintf(ret_text, SIZE_TEXT_BYTES, "%" PRIu64 ".%" PRIu64 " %s", bytes / u->factor,
+			 tenths, u->name);
 }
 
 static bool char_is_alnum(char c)

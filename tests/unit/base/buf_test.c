@@ -160,7 +160,8 @@ int main(void)
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
 	if (srunner_fork_status(runner) == CK_FORK)
-		tcase_add_test_raise_signal(tcase, buf_pool_close_aborts_when_a_buf_is_out, SIGABRT);
+		tcase_add_test_raise_signal(tcase, buf_pool_close_aborts_when_a_buf_is_out,
+					    SIGABRT);
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

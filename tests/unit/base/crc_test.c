@@ -71,10 +71,9 @@ END_TEST
 
 int main(void)
 {
-	const TTest *const tests[] = {crc32c_gives_the_published_values,
-				      crc32c_of_a_zero_block_is_the_constant,
-				      crc32c_agrees_with_the_definition,
-				      crc64_gives_the_published_value, crc64_chains};
+	const TTest *const tests[] = {
+		crc32c_gives_the_published_values, crc32c_of_a_zero_block_is_the_constant,
+		crc32c_agrees_with_the_definition, crc64_gives_the_published_value, crc64_chains};
 
 	return base_test_run("base-crc", tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -104,10 +104,9 @@ END_TEST
 
 int main(void)
 {
-	const TTest *const tests[] = {heap_of_nothing_is_empty,
-				      heap_gives_equal_keys_in_the_order_they_came,
-				      heap_agrees_with_a_search_of_everything,
-				      heap_reserve_makes_room};
+	const TTest *const tests[] = {
+		heap_of_nothing_is_empty, heap_gives_equal_keys_in_the_order_they_came,
+		heap_agrees_with_a_search_of_everything, heap_reserve_makes_room};
 
 	return base_test_run("base-heap", tests, ARRAY_COUNT(tests));
 }

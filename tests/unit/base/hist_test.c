@@ -94,9 +94,12 @@ END_TEST
 int main(void)
 {
 	const TTest *const tests[] = {
-		hist_of_nothing_answers_zero,	     hist_of_one_value_answers_it,
-		hist_quantile_is_at_most_an_eighth_too_high, hist_quantiles_of_a_ramp,
-		hist_export_is_exact_and_cumulative, hist_merge_adds,
+		hist_of_nothing_answers_zero,
+		hist_of_one_value_answers_it,
+		hist_quantile_is_at_most_an_eighth_too_high,
+		hist_quantiles_of_a_ramp,
+		hist_export_is_exact_and_cumulative,
+		hist_merge_adds,
 	};
 
 	return base_test_run("base-hist", tests, ARRAY_COUNT(tests));

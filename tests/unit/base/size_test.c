@@ -11,11 +11,23 @@ START_TEST(size_parse_reads_every_suffix)
 	static const struct {
 		const char *text;
 		uint64_t bytes;
-	} rows[] = {{"0", 0}, {"4096", 4096}, {"7B", 7}, {"4KiB", 4096}, {"4K", 4096},
-		    {"1MiB", 1ull << 20}, {"3M", 3ull << 20}, {"10GiB", 10ull << 30},
-		    {"10 GiB", 10ull << 30}, {"1T", 1ull << 40}, {"16TiB", 16ull << 40},
-		    {"2kB", 2000}, {"2MB", 2000000}, {"2GB", 2000000000}, {"1TB", 1000000000000},
-		    {"18446744073709551615", UINT64_MAX}, {"16383PiB", 16383ull << 50}};
+	} rows[] = {{"0", 0},
+		    {"4096", 4096},
+		    {"7B", 7},
+		    {"4KiB", 4096},
+		    {"4K", 4096},
+		    {"1MiB", 1ull << 20},
+		    {"3M", 3ull << 20},
+		    {"10GiB", 10ull << 30},
+		    {"10 GiB", 10ull << 30},
+		    {"1T", 1ull << 40},
+		    {"16TiB", 16ull << 40},
+		    {"2kB", 2000},
+		    {"2MB", 2000000},
+		    {"2GB", 2000000000},
+		    {"1TB", 1000000000000},
+		    {"18446744073709551615", UINT64_MAX},
+		    {"16383PiB", 16383ull << 50}};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		uint64_t bytes = 1;
@@ -31,11 +43,20 @@ START_TEST(size_parse_refuses_other_text_and_leaves_the_result)
 	static const struct {
 		const char *text;
 		int rc;
-	} rows[] = {{"", -ERR_INVALID}, {"K", -ERR_INVALID}, {"-1", -ERR_INVALID},
-		    {"+1", -ERR_INVALID}, {" 1", -ERR_INVALID}, {"1 ", -ERR_INVALID},
-		    {"1  K", -ERR_INVALID}, {"1k", -ERR_INVALID}, {"1KB", -ERR_INVALID},
-		    {"1.5G", -ERR_INVALID}, {"1GiBs", -ERR_INVALID}, {"0x10", -ERR_INVALID},
-		    {"18446744073709551616", -ERR_TOO_BIG}, {"16384PiB", -ERR_TOO_BIG},
+	} rows[] = {{"", -ERR_INVALID},
+		    {"K", -ERR_INVALID},
+		    {"-1", -ERR_INVALID},
+		    {"+1", -ERR_INVALID},
+		    {" 1", -ERR_INVALID},
+		    {"1 ", -ERR_INVALID},
+		    {"1  K", -ERR_INVALID},
+		    {"1k", -ERR_INVALID},
+		    {"1KB", -ERR_INVALID},
+		    {"1.5G", -ERR_INVALID},
+		    {"1GiBs", -ERR_INVALID},
+		    {"0x10", -ERR_INVALID},
+		    {"18446744073709551616", -ERR_TOO_BIG},
+		    {"16384PiB", -ERR_TOO_BIG},
 		    {"99999999999999999999999", -ERR_TOO_BIG}};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
@@ -66,8 +87,19 @@ END_TEST
 /* Whatever is formatted exactly is parsed to the same value. */
 START_TEST(exact_texts_come_back)
 {
-	const uint64_t values[] = {0, 1, 999, 1000, 1024, 1536, 4097, 1ull << 20, 86400000000000ull,
-				   90000000000ull, 10ull << 30, UINT64_MAX, 1ull << 63};
+	const uint64_t values[] = {0,
+				   1,
+				   999,
+				   1000,
+				   1024,
+				   1536,
+				   4097,
+				   1ull << 20,
+				   86400000000000ull,
+				   90000000000ull,
+				   10ull << 30,
+				   UINT64_MAX,
+				   1ull << 63};
 
 	for (size_t i = 0; i < ARRAY_COUNT(values); i++) {
 		char text[SIZE_TEXT_BYTES];
@@ -86,8 +118,12 @@ START_TEST(short_sizes_are_for_people)
 	static const struct {
 		uint64_t bytes;
 		const char *text;
-	} rows[] = {{0, "0 B"}, {1023, "1023 B"}, {1024, "1 KiB"}, {1536, "1.5 KiB"},
-		    {3ull << 29, "1.5 GiB"}, {(1ull << 30) - 1, "1023.9 MiB"},
+	} rows[] = {{0, "0 B"},
+		    {1023, "1023 B"},
+		    {1024, "1 KiB"},
+		    {1536, "1.5 KiB"},
+		    {3ull << 29, "1.5 GiB"},
+		    {(1ull << 30) - 1, "1023.9 MiB"},
 		    {UINT64_MAX, "16383.9 PiB"}};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
@@ -124,7 +160,8 @@ START_TEST(names_follow_their_grammar)
 	longest[64] = '\0';
 	ck_assert(!name_is_valid(longest));
 	ck_assert(site_name_is_valid("east-1") && site_name_is_valid("-"));
-	ck_assert(!site_name_is_valid("") && !site_name_is_valid("East") && !site_name_is_valid("a.b"));
+	ck_assert(!site_name_is_valid("") && !site_name_is_valid("East") &&
+		  !site_name_is_valid("a.b"));
 }
 END_TEST
 

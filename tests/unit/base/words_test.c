@@ -152,7 +152,9 @@ END_TEST
 
 START_TEST(uuid_parse_refuses_other_text_and_leaves_the_result)
 {
-	const char *bad[] = {"", "0", "00112233-4455-6677-8899-aabbccddeef",
+	const char *bad[] = {"",
+			     "0",
+			     "00112233-4455-6677-8899-aabbccddeef",
 			     "00112233-4455-6677-8899-aabbccddeeff0",
 			     "00112233445566778899aabbccddeeff",
 			     "00112233-4455-6677-8899-aabbccddeefg",
@@ -187,7 +189,8 @@ struct kept_log {
 	char last[2048];
 };
 
-static void kept_log_write(struct log *log, enum log_level level, const char *room, const char *line)
+static void kept_log_write(struct log *log, enum log_level level, const char *room,
+			   const char *line)
 {
 	struct kept_log *k = container_of(log, struct kept_log, log);
 
