@@ -366,9 +366,7 @@ static void env_drop(struct world_env *e)
 	struct world *w = e->node->world;
 
 	ready_init(&e->ready);
-	for (uint32_t i = 1; i <= e->clock.count; i++)
-		e->clock.heap[i]->heap_index = 0;
-	e->clock.count = 0;
+	e->clock.count = 0; /* the timers' memory may be gone: they are not touched */
 	world_unplan(w, &e->clock.event);
 	world_unplan(w, &e->offload_event);
 	while (e->mailboxes != NULL) {
