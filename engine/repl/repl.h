@@ -45,12 +45,16 @@ struct repl_opts {
 	uint32_t peer_count;
 	uint32_t groups_max;
 	struct op *wake; /* link messages, attaches, peers up or down */
+	uint32_t mutant; /* enum repl_mutant, for followers; 0 in products */
 };
 
 /* -ERR_INVALID, -ERR_IN_USE, -ERR_NOMEM.  Connects and reconnects by itself (100 ms to 1 s). */
 MUST_CHECK int repl_open(struct env *env, const struct repl_opts *opts, struct repl **ret_repl);
 /* All sources and followers must have been closed. done fires when every connection is gone. */
 void repl_close(struct repl **repl, struct completion *done);
+/* A crash in the simulator: free all memory of it, its sources and followers at once; queues,
+ * requests, bufs and connections are gone already. */
+void repl_abandon(struct repl **repl);
 
 struct repl_peer_status {
 	bool up;		 /* all three connections are handshaken */
