@@ -40,6 +40,8 @@ MUST_CHECK int index_put_data(struct index *x, uint32_t volume, uint64_t block, 
 /* ZERO or DISCARD over any range; needs at most 1024 + blocks/512 entries: -ERR_FULL has no effect. */
 MUST_CHECK int index_put_range(struct index *x, uint32_t volume, uint64_t block, uint64_t count,
 			       enum index_kind kind, struct lsn lsn);
+/* Entries that index_put_range of this range may need. */
+uint64_t index_range_need(uint64_t block, uint64_t count);
 struct index_hit index_get(const struct index *x, uint32_t volume, uint64_t block);
 
 uint32_t index_count(const struct index *x);
