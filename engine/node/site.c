@@ -98,13 +98,13 @@ static void site_step(struct op *op)
 	case PHASE_ROOMS:
 	case PHASE_SERVING:
 	case PHASE_FAILED:
-	case PHASE_STOPPED:
 		break;
 	case PHASE_STOP_CONDUCTOR:
 	case PHASE_STOP_NBD:
 	case PHASE_STOP_REPL:
 	case PHASE_STOP_AUTHORITY:
 	case PHASE_STOP_STORE:
+	case PHASE_STOPPED:
 		site_stop_next(s);
 		return;
 	}
