@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "engine/base/assert.h"
+#include "engine/base/buf.h"
 #include "engine/base/counters.h"
 #include "engine/base/err.h"
 #include "engine/base/list.h"
@@ -137,7 +138,8 @@ err_after_listen:
 static void server_world(struct nbd_server *s, const struct nbd_server_opts *o, struct conductor *conductor)
 {
 	struct nbd_conn_world *w = &s->world;
-	uint64_t least = o->handshake_ns;
+	uint64_t arena_bytes, least = o->handshake_ns;
+	void *arena;
 
 	least = o->send_ns < least ? o->send_ns : least;
 	least = o->payload_ns < least ? o->payload_ns : least;
@@ -152,7 +154,9 @@ static void server_world(struct nbd_server *s, const struct nbd_server_opts *o, 
 	w->payload_ticks = o->payload_ns / s->tick_ns;
 	w->requests_max = o->requests_max;
 	w->pieces_max = o->requests_max + PIECES_EXTRA;
-	w->buf_bytes_max = o->buf_bytes_max;
+	/* A client that does not read must not take the whole pool from the others. */
+	buf_pool_arena(s->env.bufs, &arena, &arena_bytes);
+	w->buf_bytes_max = arena_bytes / 4 < o->buf_bytes_max ? arena_bytes / 4 : o->buf_bytes_max;
 	w->buf_reserve = o->buf_reserve;
 }
 

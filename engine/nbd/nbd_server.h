@@ -24,7 +24,8 @@ struct nbd_server_opts {
 	uint32_t address_count;			  /* 1.. */
 	uint32_t connections_max;		  /* at a time; more are left waiting in the listener */
 	uint32_t requests_max;			  /* outstanding, per connection */
-	uint64_t buf_bytes_max;			  /* capacity of bufs one connection may hold */
+	uint64_t buf_bytes_max;			  /* capacity of bufs one connection may hold;
+						   * never more than a quarter of the pool */
 	uint32_t buf_reserve;			  /* bufs of each class left to the rest of the engine */
 	uint64_t handshake_ns;			  /* a client must be in transmission by then */
 	uint64_t send_ns;			  /* a reply must be taken by the client by then */

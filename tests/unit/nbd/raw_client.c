@@ -56,6 +56,38 @@ uint32_t raw_recv(struct raw_client *c, void *data, uint32_t bytes)
 	return got;
 }
 
+static void reader_recv(struct raw_reader *r)
+{
+	r->iov.iov_base = r->data + r->got;
+	r->iov.iov_len = r->bytes - r->got;
+	r->req.iov = &r->iov;
+	r->req.iov_count = 1;
+	completion_arm(&r->req.done, &r->op, 1);
+	net_recv(r->client->conn, &r->req);
+}
+
+static void reader_step(struct op *op)
+{
+	struct raw_reader *r = container_of(op, struct raw_reader, op);
+
+	if (op->waits != 0 || r->over)
+		return;
+	r->got += r->req.done.rc > 0 ? (uint32_t)r->req.done.rc : 0;
+	r->over = r->req.done.rc <= 0 || r->got == r->bytes;
+	if (!r->over)
+		reader_recv(r);
+}
+
+void raw_reader_start(struct raw_reader *r, struct raw_client *c, void *data, uint32_t bytes)
+{
+	memset(r, 0, sizeof(*r));
+	op_init(&r->op, c->env->ready, reader_step);
+	r->client = c;
+	r->data = data;
+	r->bytes = bytes;
+	reader_recv(r);
+}
+
 bool raw_at_end(struct raw_client *c)
 {
 	uint8_t byte;

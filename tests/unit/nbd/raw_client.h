@@ -23,6 +23,17 @@ void raw_close(struct raw_client *c);
 int raw_send(struct raw_client *c, const void *data, uint32_t bytes);
 /* Bytes received before the stream ended: `bytes`, or fewer. */
 uint32_t raw_recv(struct raw_client *c, void *data, uint32_t bytes);
+/* The same in the background: several clients read at once. */
+struct raw_reader {
+	struct op op;
+	struct net_io_req req;
+	struct iovec iov;
+	struct raw_client *client;
+	uint8_t *data;
+	uint32_t bytes, got;
+	bool over; /* all came, or the stream ended */
+};
+void raw_reader_start(struct raw_reader *r, struct raw_client *c, void *data, uint32_t bytes);
 bool raw_at_end(struct raw_client *c); /* the server has closed, nothing is left to read */
 
 void raw_greet(struct raw_client *c, uint32_t flags);

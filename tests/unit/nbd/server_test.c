@@ -582,33 +582,55 @@ START_TEST(bytes_held_by_one_connection_are_limited)
 }
 END_TEST
 
-/* Large reads and writes of two clients finish although the pool holds far less than one of them. */
-START_TEST(tiny_pool_serves_everybody_in_turn)
+#define CROWD 4u
+
+/* Each of four clients wants far more than the whole pool holds, at once. */
+START_TEST(tiny_pool_serves_everybody)
 {
-	struct raw_client a, b;
+	uint32_t each = 8u * MIB, bytes = each + NBD_SIMPLE_REPLY_BYTES;
+	struct raw_client c[CROWD];
+	struct raw_reader r[CROWD];
 
 	start();
-	a = client();
-	b = client();
 	fill(v->data, SIZE, 5);
-	ck_assert_int_eq(raw_request(&a, NBD_CMD_READ, 1, 1, 16u * MIB), 0);
-	ck_assert_int_eq(raw_request(&b, NBD_CMD_READ, 2, 2, 16u * MIB), 0);
-	expect_reply(&a, 1, 0);
-	expect_reply(&b, 2, 0);
-	for (uint32_t i = 0; i < 16; i++) {
-		ck_assert_uint_eq(raw_recv(&a, data, MIB), MIB);
-		ck_assert_int_eq(memcmp(data, v->data + 1 + i * MIB, MIB), 0);
-		ck_assert_uint_eq(raw_recv(&b, data, MIB), MIB);
-		ck_assert_int_eq(memcmp(data, v->data + 2 + i * MIB, MIB), 0);
+	for (uint32_t i = 0; i < CROWD; i++)
+		c[i] = client();
+	for (uint32_t i = 0; i < CROWD; i++) {
+		ck_assert_int_eq(raw_request(&c[i], NBD_CMD_READ, i, i, each), 0);
+		raw_reader_start(&r[i], &c[i], data + i * bytes, bytes);
 	}
-	fill(data, 16u * MIB, 77);
-	write_at(&a, 3, 0, data, 16u * MIB);
-	write_at(&b, 4, 16u * MIB, data, 16u * MIB);
-	expect_reply(&a, 3, 0);
-	expect_reply(&b, 4, 0);
-	ck_assert_int_eq(memcmp(data, v->data + 16u * MIB, 16u * MIB), 0);
-	raw_close(&a);
-	raw_close(&b);
+	fake_run_for(f, 50 * SEC_NS);
+	for (uint32_t i = 0; i < CROWD; i++) {
+		ck_assert(r[i].over);
+		ck_assert_uint_eq(r[i].got, bytes);
+		ck_assert_int_eq(memcmp(data + i * bytes + NBD_SIMPLE_REPLY_BYTES, v->data + i, each), 0);
+	}
+	fill(data, each, 77);
+	for (uint32_t i = 0; i < CROWD; i++) {
+		write_at(&c[i], i, i * each + 1, data, each);
+		expect_reply(&c[i], i, 0);
+		ck_assert_int_eq(memcmp(v->data + i * each + 1, data, each), 0);
+		raw_close(&c[i]);
+	}
+}
+END_TEST
+
+/* One client that does not read cannot take the whole pool from another. */
+START_TEST(stuck_client_leaves_bufs_to_others)
+{
+	struct raw_client stuck, other;
+
+	start();
+	stuck = client();
+	other = client();
+	ck_assert_int_eq(raw_request(&stuck, NBD_CMD_READ, 1, 0, 16u * MIB), 0);
+	fake_run_for(f, SEC_NS);
+	ck_assert_int_eq(raw_request(&other, NBD_CMD_READ, 2, 0, 4u * MIB), 0);
+	expect_reply(&other, 2, 0);
+	ck_assert_uint_eq(raw_recv(&other, data, 4u * MIB), 4u * MIB);
+	ck_assert_uint_eq(connections(), 2);
+	raw_close(&stuck);
+	raw_close(&other);
 }
 END_TEST
 
@@ -762,7 +784,7 @@ END_TEST
 
 static void setup_tiny(void)
 {
-	static const struct buf_pool_sizes tiny = { .count = { 2, 1, 3 } };
+	static const struct buf_pool_sizes tiny = { .count = { 2, 1, 2 } };
 
 	setup_bufs(&tiny);
 }
@@ -817,7 +839,8 @@ int main(void)
 	suite_add_tcase(s, main_case());
 	tcase_set_timeout(tiny, 120);
 	tcase_add_checked_fixture(tiny, setup_tiny, teardown);
-	tcase_add_test(tiny, tiny_pool_serves_everybody_in_turn);
+	tcase_add_test(tiny, tiny_pool_serves_everybody);
+	tcase_add_test(tiny, stuck_client_leaves_bufs_to_others);
 	suite_add_tcase(s, tiny);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);
