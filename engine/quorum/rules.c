@@ -24,6 +24,7 @@
 #include "engine/base/assert.h"
 
 #define PROPOSE_RETRY_MS 80u
+#define PROPOSE_ABANDON_MS 5000u
 #define HOLD_DOWN_MAX_MS 60000u
 #define SYNC_LONG_MS 60000u
 
@@ -298,6 +299,8 @@ static void rules_propose(struct rules *r, const struct rules_facts *f, struct r
 		return;
 	}
 	assert(!r->proposed || r->proposed_cfg != v->cfg || r->proposed_kind == kind); /* R8 */
+	if (!r->proposed || r->proposed_cfg != v->cfg)
+		r->proposed_since = f->now;
 	r->proposed = true;
 	r->proposed_kind = kind;
 	r->proposed_cfg = v->cfg;
@@ -306,6 +309,10 @@ static void rules_propose(struct rules *r, const struct rules_facts *f, struct r
 	e->propose = true;
 	memset(&e->cmd, 0, sizeof(e->cmd));
 	e->cmd.kind = kind;
+	/* A command that the state machine refuses never moves cfg: abandon it by winning with
+	 * another one at the same cfg. */
+	if (f->now.v > r->proposed_since.v + ms(PROPOSE_ABANDON_MS))
+		e->cmd.kind = VG_TOUCH;
 	e->cmd.vg = v->vg;
 	e->cmd.cfg = v->cfg;
 	e->cmd.from = r->o.self;

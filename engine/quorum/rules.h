@@ -109,7 +109,7 @@ struct rules {
 	bool proposed;		     /* a proposal of ours at proposed_cfg is unresolved */
 	enum vg_cmd_kind proposed_kind;
 	uint64_t proposed_cfg;
-	struct mono_ns propose_next;
+	struct mono_ns proposed_since, propose_next;
 	bool gated;
 	bool released;		     /* the primary gave its lease up by a message */
 	uint64_t seen_epoch;
