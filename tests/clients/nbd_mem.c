@@ -2,9 +2,10 @@
 /*
  * tests/clients/nbd_mem.c: the NBD server over volumes in memory, for trying real clients.
  *
- *	nbd_mem ADDRESS [MiB]		ADDRESS: unix:/path or tcp:host:port
+ *	nbd_mem ADDRESS [MiB [BLOCK]]	ADDRESS: unix:/path or tcp:host:port
  *
- * Exports g/v of MiB (64) mebibytes, and g/odd of 1000001 sectors of 512 bytes, until SIGTERM.
+ * Exports g/v of MiB (64) mebibytes and BLOCK (4096) bytes per block, and g/odd of 1000001 sectors
+ * of 512 bytes, until SIGTERM.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -57,6 +58,7 @@ int main(int argc, char **argv)
 	struct log log = { .level = LOG_DEBUG, .write = line_write };
 	struct uring_options options = { .bufs = { .count = { 1024, 256, 96 } }, .log = &log };
 	uint64_t bytes = (argc > 2 ? strtoull(argv[2], NULL, 10) : 64) << 20;
+	uint32_t block = argc > 3 && strcmp(argv[3], "512") == 0 ? 512 : 4096;
 	struct nbd_server_opts opts;
 	static const int signals[] = { SIGTERM, SIGINT, 0 };
 	struct uring_loop *loop;
@@ -65,7 +67,7 @@ int main(int argc, char **argv)
 	int rc;
 
 	if (argc < 2) {
-		(void)fprintf(stderr, "usage: nbd_mem ADDRESS [MiB]\n");
+		(void)fprintf(stderr, "usage: nbd_mem ADDRESS [MiB [BLOCK]]\n");
 		return 2;
 	}
 	rc = uring_loop_open(&options, &loop);
@@ -74,7 +76,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	c = fake_conductor_open(uring_loop_env(loop));
-	(void)fake_volume_add(c, "g/v", bytes, 4096);
+	(void)fake_volume_add(c, "g/v", bytes, block);
 	(void)fake_volume_add(c, "g/odd", 1000001ull * 512, 512);
 	op_init(&p.op, uring_loop_env(loop)->ready, program_step);
 	nbd_server_opts_init(&opts);
