@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tests/sim/store_sim.c: one store under a random workload, crashes and disk faults.
+ *
+ * The only writer of one replica knows its history (model.h).  After every crash: the tail is a
+ * record boundary of that history with its chain, at or beyond everything told durable or
+ * committed; every block reads as the history says; floors are not below what was told durable.
+ * --exhaustive: a short workload, with the power failing at each of its I/Os.
+ */
+#include "tests/sim/store_sim.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/err.h"
+
+#define DISK_BYTES (192ull << 20)
+#define OPEN_TRIES 40
+
+static const char *const mutant_names[] = {"none",	    "ack-before-durable", "fold-beyond-commit",
+					   "skip-chain-check", "trim-early",	  "no-floor",
+					   "base-overwrites",  "no-home-flush",	  NULL};
+
+static struct runner_kind kinds[SS_KINDS] = {
+	[SS_RECORDS] = {"records appended", 0, true},
+	[SS_BLOCKS] = {"blocks appended", 0, true},
+	[SS_READS_DONE] = {"reads", 0, true},
+	[SS_COMMITS] = {"commits", 0, true},
+	[SS_CRASH_POWER] = {"power failures", 0, true},
+	[SS_CRASH_KILL] = {"kills", 0, true},
+	[SS_CRASH_IN_OPEN] = {"crashes while opening", 0, true},
+	[SS_CLEAN_CLOSE] = {"clean closes", 0, true},
+	[SS_OPENS] = {"opens", 0, true},
+	[SS_CUTS] = {"cuts", 0, true},
+	[SS_IO_FAILED] = {"failed I/Os", 0, true},
+	[SS_JOURNAL_FULL] = {"journal full", 0, false},
+	[SS_INDEX_FULL] = {"index full", 0, false},
+	[SS_FOLDS] = {"folds", 0, true},
+	[SS_CHECKPOINTS] = {"checkpoints", 0, true},
+	[SS_WRAPS] = {"journal went round", 0, true},
+	[SS_LOST_RECORDS] = {"records lost in crashes", 0, true},
+	[SS_TORN_SECTORS] = {"torn sectors", 0, true},
+	[SS_LOST_SECTORS] = {"lost sectors", 0, true},
+	[SS_FLOORS] = {"floors set", 0, true},
+	[SS_VOLUMES_DELETED] = {"volumes deleted", 0, false},
+	[SS_DIGESTS] = {"digests compared", 0, true},
+	[SS_BIT_FLIPS] = {"bit flips", 0, false},
+};
+
+void ss_fail(struct ss *s, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	if (s->failed)
+		return;
+	s->failed = true;
+	n = snprintf(s->what, sizeof(s->what), "[%.6f s, life %u] ", (double)s->w->now / 1e9, s->node->lives);
+	va_start(ap, fmt);
+	vsnprintf(s->what + n, sizeof(s->what) - (size_t)n, fmt, ap);
+	va_end(ap);
+}
+
+static void nothing_step(struct op *op)
+{
+	(void)op;
+}
+
+struct completion *ss_arm(struct ss *s)
+{
+	op_init(&s->wait.op, s->env->ready, nothing_step);
+	completion_arm(&s->wait.done, &s->wait.op, 1);
+	return &s->wait.done;
+}
+
+int ss_wait(struct ss *s, const char *what)
+{
+	uint64_t end = s->w->now + 300 * SEC_NS;
+
+	world_settle(s->w);
+	while (s->wait.op.waits != 0) {
+		if (s->disk->faults.stopped) {
+			s->down = true;
+			return -ERR_TIMEOUT;
+		}
+		if (s->w->now > end || !world_step(s->w)) {
+			ss_fail(s, "%s does not end", what);
+			return -ERR_TIMEOUT;
+		}
+	}
+	world_settle(s->w);
+	return s->wait.done.rc;
+}
+
+void ss_run(struct ss *s, uint64_t ns)
+{
+	uint64_t end = s->w->now + ns;
+
+	world_settle(s->w);
+	while (s->w->heap_count > 0 && s->w->heap[1]->at <= end && !s->disk->faults.stopped)
+		world_step(s->w);
+	if (!s->disk->faults.stopped && s->w->now < end)
+		s->w->now = end;
+	ss_collect(s);
+}
+
+/* --- crash and open --- */
+
+static void take_counters(struct ss *s)
+{
+	const struct counters *c = s->env->counters;
+
+	s->kinds[SS_FOLDS] += c->v[CTR_FOLDS];
+	s->kinds[SS_CHECKPOINTS] += c->v[CTR_CHECKPOINTS];
+}
+
+static void on_crash(struct world_node *n)
+{
+	struct ss *s = n->user;
+
+	take_counters(s);
+	store_abandon(&s->store);
+	s->r = NULL;
+}
+
+static void forget_requests(struct ss *s)
+{
+	memset(s->appends, 0, sizeof(s->appends));
+	memset(s->reads, 0, sizeof(s->reads));
+	memset(s->lone, 0, sizeof(s->lone));
+	memset(&s->wait, 0, sizeof(s->wait));
+}
+
+static void crash(struct ss *s)
+{
+	bool kill = prng_below(&s->prng, 4) == 0 && !s->disk->faults.stopped;
+
+	if (s->lone[0].op.ready != NULL && s->lone[0].op.waits == 0 && s->lone[0].done.rc == 0)
+		s->floor_durable = s->floor;
+	s->kinds[kill ? SS_CRASH_KILL : SS_CRASH_POWER]++;
+	world_crash(s->node, kill ? WORLD_CRASH_KILL : WORLD_CRASH_POWER);
+	forget_requests(s);
+	s->down = false;
+	world_run_for(s->w, prng_below(&s->prng, SEC_NS));
+	world_boot(s->node);
+}
+
+static void plan_stop(struct ss *s)
+{
+	if (s->stop_at != 0) {
+		s->disk->faults.stop_nth = s->stop_at;
+		s->stop_at = 0;
+		return;
+	}
+	if (prng_below(&s->prng, 3) == 0)
+		s->disk->faults.stop_nth = 1 + prng_below(&s->prng, prng_below(&s->prng, 2) ? 60 : 3000);
+}
+
+/* Open until it succeeds; power may fail again while opening. */
+static bool open_store(struct ss *s, bool faults)
+{
+	for (int i = 0; i < OPEN_TRIES && !s->failed; i++) {
+		int rc;
+
+		s->disk->faults.stop_nth = 0;
+		if (faults && i < 3)
+			plan_stop(s);
+		store_open(s->env, &s->disk->disk, &s->opts, &s->store, ss_arm(s));
+		rc = ss_wait(s, "store_open");
+		if (s->down) {
+			s->kinds[SS_CRASH_IN_OPEN]++;
+			crash(s);
+			continue;
+		}
+		if (rc != 0) {
+			ss_fail(s, "store_open answered %s", err_name(rc));
+			return false;
+		}
+		s->kinds[SS_OPENS]++;
+		s->r = replica_find(s->store, &s->group);
+		return true;
+	}
+	if (!s->failed)
+		ss_fail(s, "store_open never succeeds");
+	return false;
+}
+
+/* What a reopened replica must look like. */
+static void check_reopened(struct ss *s, struct replica_status *st)
+{
+	struct store_floor f;
+	uint32_t at;
+
+	replica_status(s->r, st);
+	at = model_find(s->m, st->tail);
+	if (st->has_hole)
+		ss_fail(s, "a hole in the journal (tail %llu)", (unsigned long long)st->tail.v);
+	else if (at == UINT32_MAX)
+		ss_fail(s, "tail %llu is no record boundary", (unsigned long long)st->tail.v);
+	else if (st->tail.v < model_durable(s->m).v)
+		ss_fail(s, "tail %llu, but %llu was told durable", (unsigned long long)st->tail.v,
+			(unsigned long long)model_durable(s->m).v);
+	else if (st->tail.v < model_commit(s->m).v || st->commit.v > model_commit(s->m).v)
+		ss_fail(s, "tail %llu commit %llu, but commit was %llu", (unsigned long long)st->tail.v,
+			(unsigned long long)st->commit.v, (unsigned long long)model_commit(s->m).v);
+	else if (at > 0 && st->tail_chain != model_chain_at(s->m, st->tail))
+		ss_fail(s, "the chain at %llu differs", (unsigned long long)st->tail.v);
+	else if (st->fold.v > st->commit.v || st->trim.v > st->fold.v || st->durable.v > st->tail.v)
+		ss_fail(s, "positions out of order");
+	else
+		s->kinds[SS_LOST_RECORDS] += s->m->count - at;
+	store_floor_get(s->store, &s->group, &f);
+	if (f.epoch < s->floor_durable.epoch || f.cfg < s->floor_durable.cfg)
+		ss_fail(s, "floor {%llu, %llu} is below {%llu, %llu}", (unsigned long long)f.epoch,
+			(unsigned long long)f.cfg, (unsigned long long)s->floor_durable.epoch,
+			(unsigned long long)s->floor_durable.cfg);
+	if (f.epoch > s->floor.epoch)
+		s->floor.epoch = f.epoch;
+}
+
+/* After an opening: keep the tail or cut it, begin an epoch, commit, look at everything. */
+static void take_over(struct ss *s, bool clean)
+{
+	struct replica_status st;
+	struct lsn end;
+	uint32_t at;
+
+	check_reopened(s, &st);
+	if (s->failed)
+		return;
+	at = model_find(s->m, st.tail);
+	if (clean && at != s->m->count)
+		ss_fail(s, "a clean close lost records");
+	model_cut(s->m, st.tail);
+	for (uint32_t i = 0; i < s->m->count; i++)
+		s->m->records[i].durable = true;
+	if (at > s->m->applied && prng_below(&s->prng, 4) == 0) {
+		at = (uint32_t)prng_range(&s->prng, s->m->applied, at);
+		end = at == 0 ? (struct lsn){0} : s->m->records[at - 1].end;
+		replica_cut(s->r, end, ss_arm(s));
+		if (ss_wait(s, "replica_cut") != 0) {
+			if (!s->down && !store_is_failed(s->store))
+				ss_fail(s, "replica_cut answered %s", err_name(s->wait.done.rc));
+			return; /* either end is right; the next opening tells */
+		}
+		s->kinds[SS_CUTS]++;
+		model_cut(s->m, end);
+	}
+	ss_commit(s, model_end(s->m));
+	if (s->down || s->failed)
+		return;
+	ss_verify(s, prng_below(&s->prng, 2) == 0);
+	if (!s->down && !s->failed)
+		ss_append_epoch(s);
+}
+
+static void digest_check(struct ss *s, uint64_t *last)
+{
+	struct replica_digest q;
+
+	memset(&q, 0, sizeof(q));
+	op_init(&s->wait.op, s->env->ready, nothing_step);
+	completion_arm(&q.done, &s->wait.op, 1);
+	replica_digest(s->r, &q);
+	(void)ss_wait(s, "replica_digest");
+	if (s->down || s->failed || q.done.rc != 0)
+		return;
+	if (*last != 0 && *last != q.digest)
+		ss_fail(s, "the digest changed over a clean close");
+	*last = q.digest;
+	s->kinds[SS_DIGESTS]++;
+}
+
+static bool close_store(struct ss *s, uint64_t *digest)
+{
+	int rc;
+
+	ss_drain(s);
+	if (s->down || s->failed || store_is_failed(s->store))
+		return false;
+	ss_commit(s, model_end(s->m));
+	for (uint32_t i = 0; i < ARRAY_COUNT(s->lone) && !s->down && !s->failed; i++) {
+		while (s->lone[i].op.waits != 0 && !s->down && !s->failed)
+			ss_run(s, MS_NS);
+	}
+	if (s->down || s->failed)
+		return false;
+	*digest = 0;
+	digest_check(s, digest);
+	if (s->down || s->failed || store_is_failed(s->store))
+		return false;
+	if (s->lone[0].op.ready != NULL && s->lone[0].done.rc == 0)
+		s->floor_durable = s->floor;
+	take_counters(s);
+	memset(s->env->counters, 0, sizeof(*s->env->counters));
+	store_close(&s->store, ss_arm(s));
+	rc = ss_wait(s, "store_close");
+	if (s->down)
+		return false;
+	if (rc != 0 || s->store != NULL)
+		ss_fail(s, "store_close answered %s", err_name(rc));
+	for (int i = 0; i < BUF_CLASS_COUNT && !s->failed; i++) {
+		if (buf_pool_free_count(s->env->bufs, (enum buf_class)i) != s->node->envs[0]->buf_sizes.count[i])
+			ss_fail(s, "bufs of class %d leak", i);
+	}
+	forget_requests(s);
+	s->r = NULL;
+	s->kinds[SS_CLEAN_CLOSE]++;
+	return !s->failed;
+}
+
+/* --- a run --- */
+
+static void life(struct ss *s, uint32_t actions)
+{
+	uint64_t digest = 0;
+
+	plan_stop(s);
+	if (prng_below(&s->prng, 6) == 0) {
+		s->disk->faults.fail_nth = 1 + prng_below(&s->prng, 3000);
+		s->disk->faults.fail_kinds = (1u << DISK_WRITE) | (1u << DISK_FLUSH);
+	}
+	for (uint32_t i = 0; i < actions && !s->failed && !s->down && !store_is_failed(s->store); i++)
+		ss_action(s);
+	if (s->failed)
+		return;
+	if (!s->down && !store_is_failed(s->store) && prng_below(&s->prng, 4) == 0) {
+		if (close_store(s, &digest)) {
+			if (!open_store(s, false) || s->failed)
+				return;
+			take_over(s, true);
+			if (!s->down && !s->failed && prng_below(&s->prng, 3) == 0)
+				digest_check(s, &(uint64_t){0});
+			if (!s->down)
+				return;
+		}
+		if (s->failed)
+			return;
+	}
+	crash(s);
+	if (open_store(s, true) && !s->failed)
+		take_over(s, false);
+	while (s->down && !s->failed) { /* the power failed while taking over */
+		crash(s);
+		if (open_store(s, false) && !s->failed)
+			take_over(s, false);
+	}
+}
+
+static void make_volumes(struct ss *s)
+{
+	const uint64_t bytes[3] = {40ull << 20, 1ull << 30, 5ull << 20};
+
+	for (uint32_t i = 0; i < 3; i++) {
+		struct record_volume v = {.op = RECORD_VOLUME_CREATE, .slot = i, .bytes = bytes[i], .block_bytes = 512};
+
+		v.uuid.b[0] = (uint8_t)(i + 1);
+		v.name[0] = (char)('a' + i);
+		ss_append_volume(s, &v);
+	}
+	ss_drain(s);
+	if (!s->down && !s->failed)
+		ss_commit(s, model_end(s->m));
+	for (uint32_t i = 0; i < SS_SPOTS; i++)
+		s->spots[i] = prng_below(&s->prng, bytes[1] / CHUNK_BYTES) * CHUNK_BLOCKS;
+}
+
+static bool begin(struct ss *s)
+{
+	const struct store_format_opts fo = {.segment_bytes = 256u << 10, .uuid = {{7}}, .journal_percent = 6};
+	int rc;
+
+	store_format(s->env, &s->disk->disk, &fo, ss_arm(s));
+	rc = ss_wait(s, "store_format");
+	if (rc != 0) {
+		ss_fail(s, "store_format answered %s", err_name(rc));
+		return false;
+	}
+	if (!open_store(s, false))
+		return false;
+	replica_create(s->store, &s->group, "g", ss_arm(s));
+	rc = ss_wait(s, "replica_create");
+	s->r = replica_find(s->store, &s->group);
+	if (rc != 0 || s->r == NULL) {
+		ss_fail(s, "replica_create answered %s", err_name(rc));
+		return false;
+	}
+	if (ss_append_epoch(s))
+		make_volumes(s);
+	return !s->failed;
+}
+
+static void run_seed(const struct runner_opts *o, uint64_t seed, uint64_t stop_at, uint32_t lives, uint32_t actions,
+		     struct runner_result *ret)
+{
+	const struct buf_pool_sizes bufs = {.count = {512, 128, 40}};
+	uint64_t counts[SS_KINDS] = {0};
+	struct ss *s = calloc(1, sizeof(*s));
+
+	assert(s != NULL);
+	s->kinds = counts;
+	s->w = world_new(seed);
+	s->node = world_node_new(s->w, "s");
+	s->node->user = s;
+	s->node->on_crash = on_crash;
+	s->env = &world_env_new(s->node, "main", &bufs)->env;
+	s->disk = sim_disk_new(s->node, "disk", DISK_BYTES);
+	s->m = model_new();
+	s->group.b[0] = 0x67;
+	s->opts = (struct store_opts){.memory_bytes = 4u << 20, .mutant = o->mutant};
+	prng_init(&s->prng, seed, 50);
+	s->disk->faults.discard_zeroes = prng_below(&s->prng, 2) == 0;
+	s->disk->slow = prng_below(&s->prng, 5) == 0 ? 20 : 1;
+	if (begin(s)) {
+		s->stop_at = stop_at;
+		for (uint32_t i = 0; i < lives && !s->failed; i++)
+			life(s, (uint32_t)prng_range(&s->prng, actions / 4 + 1, actions));
+		if (!s->failed && !s->down && !store_is_failed(s->store)) {
+			s->disk->faults = (struct sim_disk_faults){.torn_ppm = 500000};
+			ss_verify(s, true);
+		}
+	}
+	ret->failed = s->failed;
+	memcpy(ret->what, s->what, sizeof(ret->what));
+	ret->hash = s->w->hash;
+	ret->sim_ns = s->w->now;
+	counts[SS_WRAPS] += s->m->count == 0 ? 0 : model_end(s->m).v / (DISK_BYTES * 6 / 100);
+	counts[SS_TORN_SECTORS] += s->w->stats.disk_torn_sectors;
+	counts[SS_LOST_SECTORS] += s->w->stats.disk_lost_sectors;
+	counts[SS_IO_FAILED] += s->w->stats.disk_failed;
+	for (uint32_t i = 0; i < SS_KINDS; i++)
+		kinds[i].count += counts[i];
+	if (s->node->up)
+		on_crash(s->node);
+	world_free(&s->w);
+	model_free(&s->m);
+	free(s);
+}
+
+static void run(const struct runner_opts *o, uint64_t seed, struct runner_result *ret)
+{
+	if (!o->exhaustive) {
+		run_seed(o, seed, 0, 6, 1600, ret);
+		return;
+	}
+	for (uint64_t n = 1; n <= 600; n++) { /* the same workload, the power fails at its nth I/O */
+		run_seed(o, seed, n, 1, 240, ret);
+		if (ret->failed) {
+			char what[900];
+
+			memcpy(what, ret->what, sizeof(what) - 1);
+			what[sizeof(what) - 1] = '\0';
+			snprintf(ret->what, sizeof(ret->what), "power failed at I/O %llu: %s", (unsigned long long)n,
+				 what);
+			return;
+		}
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct runner r = {.name = "sim_store",
+			   .mutants = mutant_names,
+			   .kinds = kinds,
+			   .kind_count = SS_KINDS,
+			   .kinds_from = 40,
+			   .run = run};
+
+	return runner_main(&r, argc, argv);
+}

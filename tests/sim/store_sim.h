@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/sim/store_sim.h: state of one run of the store simulator (store_sim*.c). */
+#ifndef TS_SIM_STORE_SIM_H
+#define TS_SIM_STORE_SIM_H
+
+#include "engine/store/replica.h"
+#include "engine/store/store.h"
+#include "tests/sim/model.h"
+#include "tests/sim/runner.h"
+#include "tests/sim/sim_disk.h"
+#include "tests/sim/world.h"
+
+#define SS_APPENDS 24u
+#define SS_READS 4u
+#define SS_READ_BLOCKS 256u
+#define SS_SPOTS 160u /* chunks of the sparse volume that are written */
+
+struct ss_append {
+	struct op op;
+	struct completion done;
+	bool busy;
+	uint32_t index; /* in the model */
+};
+
+struct ss_read {
+	struct op op;
+	struct replica_read read;
+	struct buf *buf;
+	bool busy;
+	uint32_t from;
+	uint32_t before[SS_READ_BLOCKS];
+};
+
+/* One completion the driver waits for. */
+struct ss_wait {
+	struct op op;
+	struct completion done;
+};
+
+enum ss_kind {
+	SS_RECORDS,
+	SS_BLOCKS,
+	SS_READS_DONE,
+	SS_COMMITS,
+	SS_CRASH_POWER,
+	SS_CRASH_KILL,
+	SS_CRASH_IN_OPEN,
+	SS_CLEAN_CLOSE,
+	SS_OPENS,
+	SS_CUTS,
+	SS_IO_FAILED,
+	SS_JOURNAL_FULL,
+	SS_INDEX_FULL,
+	SS_FOLDS,
+	SS_CHECKPOINTS,
+	SS_WRAPS,
+	SS_LOST_RECORDS,
+	SS_TORN_SECTORS,
+	SS_LOST_SECTORS,
+	SS_FLOORS,
+	SS_VOLUMES_DELETED,
+	SS_DIGESTS,
+	SS_BIT_FLIPS,
+	SS_KINDS
+};
+
+struct ss {
+	struct world *w;
+	struct world_node *node;
+	struct env *env;
+	struct sim_disk *disk;
+	struct store *store;
+	struct replica *r;
+	struct uuid group;
+	struct model *m;
+	struct prng prng;
+	struct store_opts opts;
+	uint64_t epoch;
+	uint64_t wall;
+	struct ss_append appends[SS_APPENDS];
+	struct ss_read reads[SS_READS];
+	struct ss_wait wait, lone[4]; /* lone: requests nobody waits for */
+	uint64_t spots[SS_SPOTS];
+	struct store_floor floor, floor_durable;
+	uint64_t stop_at; /* fixed stop_nth after format; 0: by the seed */
+	bool down;	  /* the power failed at an I/O: crash before going on */
+	bool failed;
+	char what[1024];
+	uint64_t *kinds;
+};
+
+void ss_fail(struct ss *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Run until the armed s->wait fired: its rc. -ERR_TIMEOUT with s->down set: the power failed;
+ * without: a violation (stuck) was noted. */
+struct completion *ss_arm(struct ss *s);
+int ss_wait(struct ss *s, const char *what);
+void ss_run(struct ss *s, uint64_t ns);
+
+/* store_sim_ops.c: one random action. */
+void ss_action(struct ss *s);
+/* Append a record of volume creation and the like; waits for room; true if appended. */
+bool ss_append_volume(struct ss *s, const struct record_volume *v);
+bool ss_append_epoch(struct ss *s);
+/* Raise commit to lsn and see it done. */
+void ss_commit(struct ss *s, struct lsn lsn);
+void ss_drain(struct ss *s); /* wait for appends and reads */
+void ss_collect(struct ss *s);
+/* Read and check whatever was ever written. */
+void ss_verify(struct ss *s, bool all);
+
+#endif
