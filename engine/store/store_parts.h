@@ -43,6 +43,9 @@ struct replica *store_next_replica(struct store *s, struct replica *r);
 /* Maps. root may be empty. map_discard gives all its pages and chunks back (volume deleted,
  * staging thrown away): it walks the tree in the background; the map is freed when done. */
 MUST_CHECK int map_open(struct store *s, const struct volume_root *root, struct map **ret_map);
+/* root, root_crc, root_digest and depth as of the last map_write_out (replica_to_root fills its
+ * volume_root with it). */
+void map_root_get(const struct map *m, struct volume_root *ret);
 void map_resize(struct map *m, uint64_t bytes); /* grows the tree when needed; shrink is refused earlier */
 void map_free(struct map **m);			/* memory only */
 void map_discard(struct map **m);
