@@ -32,6 +32,7 @@
 
 #include "engine/base/assert.h"
 #include "engine/base/err.h"
+#include "proto/cursor.h"
 
 #if RAFT_VERSION_NUMBER < 2201 || RAFT_VERSION_NUMBER >= 2300
 #error "cowsql/raft >= 0.22.1 and < 0.23 is required: memory ownership differs in others"
@@ -72,6 +73,7 @@ struct consensus {
 };
 
 static int step(struct consensus *c, struct raft_event *event);
+static void clear(struct consensus *c);
 static int absorb_entries(struct consensus *c, const struct raft_update *u);
 static int absorb_messages(struct consensus *c, const struct raft_update *u);
 static int message_out(struct consensus *c, const struct raft_message *m);
@@ -86,6 +88,7 @@ static void snapshot_free(struct consensus_snapshot *s);
 static int snapshot_copy(const struct consensus_snapshot *from, struct consensus_snapshot *to);
 static int set_conf(struct consensus *c, const void *conf, uint32_t bytes, uint64_t index);
 static int decode_conf(const void *data, uint32_t bytes, struct raft_configuration *ret);
+static bool conf_is_sane(const void *data, uint32_t bytes);
 static int receive_append(struct consensus *c, struct raft_event *e, struct quorum_raft *q);
 static bool append_is_sane(const struct consensus *c, const struct quorum_raft *q);
 static void trim_append(const struct consensus *c, struct quorum_raft *q);
@@ -307,7 +310,7 @@ int consensus_persisted(struct consensus *c, uint64_t now_ms)
 	r = c->appends[c->append_first];
 	c->append_first = (c->append_first + 1) % APPENDS_MAX;
 	c->append_count--;
-	c->effects.append = c->effects.install = c->effects.meta = false;
+	clear(c);
 	if (r.last < r.first || c->installing)
 		return 0; /* K5 */
 	e.persisted_entries.index = r.last;
@@ -377,7 +380,7 @@ int consensus_taken(struct consensus *c, uint64_t now_ms)
 	int rc;
 
 	assert(c->taking.index != 0);
-	c->effects.append = c->effects.install = c->effects.meta = false;
+	clear(c);
 	if (c->taking_void) {
 		snapshot_free(&c->taking); /* K6 */
 		return 0;
@@ -418,7 +421,7 @@ int consensus_advance(struct consensus *c, uint64_t now_ms)
 
 	assert(entry != NULL && c->applied < c->commit);
 	c->applied++;
-	c->effects.append = c->effects.install = c->effects.meta = false;
+	clear(c);
 	if (entry->type != QUORUM_CHANGE)
 		return 0;
 	rc = set_conf(c, entry->data, entry->bytes, c->applied);
@@ -498,10 +501,7 @@ static int step(struct consensus *c, struct raft_event *event)
 	raft_index commit;
 	int rc;
 
-	for (uint32_t i = 0; i < fx->message_count; i++)
-		free(fx->messages[i].payload);
-	fx->message_count = 0;
-	fx->meta = fx->append = fx->install = false;
+	clear(c);
 	event->capacity = UINT16_MAX;
 	rc = raft_step(&c->raft, event, &u);
 	if (rc != 0)
@@ -532,6 +532,17 @@ static int step(struct consensus *c, struct raft_event *event)
 	return rc;
 }
 
+/* No effects, until a step has some. */
+static void clear(struct consensus *c)
+{
+	struct consensus_effects *fx = &c->effects;
+
+	for (uint32_t i = 0; i < fx->message_count; i++)
+		free(fx->messages[i].payload);
+	fx->message_count = 0;
+	fx->meta = fx->append = fx->install = false;
+}
+
 static int absorb_entries(struct consensus *c, const struct raft_update *u)
 {
 	struct consensus_effects *fx = &c->effects;
@@ -540,7 +551,10 @@ static int absorb_entries(struct consensus *c, const struct raft_update *u)
 
 	assert(u->entries.n > 0 && u->entries.n <= QUORUM_ENTRIES_MAX);
 	assert(index >= c->first && index <= c->first + c->count); /* K1 */
-	assert(index > c->commit);				   /* nothing committed is truncated */
+	if (index <= c->commit) { /* others have lost what was committed: take no further part */
+		raft_free(u->entries.batch[0].batch);
+		return -ERR_FAILED;
+	}
 	log_truncate(c, index);
 	for (uint32_t i = 0; i < c->append_count; i++) { /* K5 */
 		struct range *r = &c->appends[(c->append_first + i) % APPENDS_MAX];
@@ -726,6 +740,9 @@ static bool append_is_sane(const struct consensus *c, const struct quorum_raft *
 	for (uint32_t i = 0; i < q->entry_count; i++) {
 		if (q->entries[i].term < term || q->entries[i].term > q->term)
 			return false;
+		if (q->entries[i].type == QUORUM_CHANGE &&
+		    !conf_is_sane(q->entries[i].data, q->entries[i].bytes))
+			return false;
 		term = q->entries[i].term;
 	}
 	return term <= q->term;
@@ -762,7 +779,7 @@ static int receive_install(struct consensus *c, struct raft_event *e, const stru
 
 	if (raft_state(&c->raft) == RAFT_LEADER && q->term == raft_current_term(&c->raft))
 		return -ERR_CORRUPT;
-	c->effects.append = c->effects.install = c->effects.meta = false;
+	clear(c);
 	if (c->installing)
 		return 0; /* the leader tries again */
 	m->type = RAFT_INSTALL_SNAPSHOT;
@@ -881,10 +898,32 @@ static int decode_conf(const void *data, uint32_t bytes, struct raft_configurati
 {
 	struct raft_buffer buf = {.base = (void *)(uintptr_t)data, .len = bytes};
 
-	raft_configuration_init(ret);
-	if (bytes < 9 || raft_configuration_decode(&buf, ret) != 0) {
-		raft_configuration_close(ret);
-		return -ERR_CORRUPT;
-	}
+	if (!conf_is_sane(data, bytes) || raft_configuration_decode(&buf, ret) != 0)
+		return -ERR_CORRUPT; /* the library closes what it had decoded */
 	return 0;
+}
+
+/* The library's decoder trusts its input; this looks before it does. */
+static bool conf_is_sane(const void *data, uint32_t bytes)
+{
+	struct cursor c;
+	uint64_t n;
+
+	cursor_init_read(&c, data, bytes);
+	if (get_u8(&c) != 1)
+		return false;
+	n = get_u64(&c);
+	if (n == 0 || n > QUORUM_PEERS_MAX)
+		return false;
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t id = get_u64(&c);
+		const uint8_t *end = cursor_ok(&c) ? memchr(c.at, 0, cursor_left(&c)) : NULL;
+
+		if (id == 0 || id > QUORUM_PEERS_MAX || end == NULL)
+			return false;
+		cursor_skip(&c, (size_t)(end - c.at) + 1);
+		if (get_u8(&c) > RAFT_SPARE)
+			return false;
+	}
+	return cursor_ok(&c) && cursor_left(&c) < 8;
 }

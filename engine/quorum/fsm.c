@@ -22,6 +22,7 @@
 #include "engine/base/err.h"
 #include "engine/quorum/fsm_state.h"
 
+static void make_room(struct fsm *f);
 static int check_create(const struct fsm *f, const struct vg_cmd *cmd);
 static int check_sites(const struct vg_cmd *cmd);
 static int check_config(const struct vg_view *v, const struct vg_cmd *cmd);
@@ -87,6 +88,18 @@ const struct vg_view *fsm_find_name(const struct fsm *f, const char *name)
 	return NULL;
 }
 
+uint32_t fsm_node_count(const struct fsm *f)
+{
+	return f->node_count;
+}
+
+uint32_t fsm_node_at(const struct fsm *f, uint32_t index, uint64_t *ret_boot)
+{
+	assert(index < f->node_count);
+	*ret_boot = f->node[index].boot;
+	return f->node[index].site;
+}
+
 uint64_t fsm_node_boot(const struct fsm *f, uint32_t site)
 {
 	for (uint32_t i = 0; i < f->node_count; i++)
@@ -123,14 +136,7 @@ int fsm_apply(struct fsm *f, const struct vg_cmd *cmd, struct vg_view *ret_chang
 		return 0;
 	}
 	if (cmd->kind == VG_CREATE) {
-		if (f->count == f->capacity) {
-			uint32_t want = f->capacity == 0 ? 16 : f->capacity * 2;
-			struct vg_view *grown = realloc(f->vg, want * sizeof(*grown));
-
-			assert(grown != NULL); /* members must not diverge by memory: stop here */
-			f->vg = grown;
-			f->capacity = want;
-		}
+		make_room(f);
 		apply_create(f, cmd);
 	}
 	i = lower_bound(f, &cmd->vg);
@@ -151,6 +157,48 @@ int fsm_apply(struct fsm *f, const struct vg_cmd *cmd, struct vg_view *ret_chang
 	if (ret_changed != NULL)
 		*ret_changed = f->vg[i];
 	return 0;
+}
+
+int fsm_mirror_view(struct fsm *f, const struct vg_view *v)
+{
+	uint32_t i = lower_bound(f, &v->vg);
+	bool known = i < f->count && uuid_equal(&f->vg[i].vg, &v->vg);
+
+	if ((v->flags & VG_FLAG_DELETED) != 0) {
+		if (known)
+			apply_delete(f, i);
+		return 0;
+	}
+	if (!known) {
+		if (f->count == VG_COUNT_MAX)
+			return -ERR_FULL;
+		make_room(f);
+		memmove(&f->vg[i + 1], &f->vg[i], (f->count - i) * sizeof(f->vg[0]));
+		f->count++;
+	}
+	f->vg[i] = *v;
+	return 0;
+}
+
+void fsm_mirror_boot(struct fsm *f, uint32_t site, uint64_t boot)
+{
+	struct vg_cmd cmd = {.kind = VG_NODE, .site = site, .incarnation = boot};
+
+	if (check_node(f, &cmd) == 0)
+		apply_node(f, &cmd);
+}
+
+static void make_room(struct fsm *f)
+{
+	uint32_t want = f->capacity == 0 ? 16 : f->capacity * 2;
+	struct vg_view *grown;
+
+	if (f->count < f->capacity)
+		return;
+	grown = realloc(f->vg, want * sizeof(*grown));
+	assert(grown != NULL); /* members must not diverge by memory: stop here */
+	f->vg = grown;
+	f->capacity = want;
 }
 
 /* ---- conditions ---- */

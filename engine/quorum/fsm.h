@@ -20,6 +20,8 @@ uint32_t fsm_count(const struct fsm *f);
 const struct vg_view *fsm_at(const struct fsm *f, uint32_t index);
 const struct vg_view *fsm_find(const struct fsm *f, const struct uuid *vg);
 const struct vg_view *fsm_find_name(const struct fsm *f, const char *name);
+uint32_t fsm_node_count(const struct fsm *f);
+uint32_t fsm_node_at(const struct fsm *f, uint32_t index, uint64_t *ret_boot); /* site */
 uint64_t fsm_node_boot(const struct fsm *f, uint32_t site); /* 0: never announced */
 
 /* What one command would do now: 0 or its error; changes nothing. */
@@ -32,6 +34,10 @@ int fsm_check(const struct fsm *f, const struct vg_cmd *cmd);
  * VG_FLAG_DELETED.  NODE changes every group of the site: it gives no view, look at all.
  */
 int fsm_apply(struct fsm *f, const struct vg_cmd *cmd, struct vg_view *ret_changed);
+
+/* A mirror: what the authority of the engine's thread keeps of views it was told. */
+MUST_CHECK int fsm_mirror_view(struct fsm *f, const struct vg_view *v); /* VG_FLAG_DELETED removes; -ERR_FULL */
+void fsm_mirror_boot(struct fsm *f, uint32_t site, uint64_t boot);
 
 /*
  * Batches: what one log entry carries (layout: proto/quorum.md).  encode gives the bytes used or

@@ -31,6 +31,7 @@ struct member_opts {
 	const char *preferred; /* who should lead (the witness), NULL: nobody in particular */
 	uint32_t heartbeat_ms; /* 0: 100 */
 	uint32_t election_ms;  /* 0: 500 */
+	uint32_t snapshot_entries; /* a snapshot is taken after as many; 0: 512 */
 	bool format;	       /* the file was just made: a wholly zero disk becomes an empty member */
 	struct mailbox *inbox; /* of env, or NULL: no engine here */
 	struct mailbox *engine; /* the engine's mailbox (authority_open's inbox), or NULL */
