@@ -427,8 +427,11 @@ static void skip_to_fold(struct recovery *v)
 
 	while (n < j->segment_tail && journal_segment(j, n)->end <= v->fold)
 		n++;
-	if (n == j->segment_tail) {
-		stop(v, true); /* the chain at fold is lost */
+	if (n == j->segment_tail) { /* nothing is left, and the chain at fold is lost */
+		for (uint64_t i = j->segment_head; i < n; i++)
+			journal_segment(j, i)->low = journal_segment(j, i)->end = v->fold;
+		v->pos = v->fold;
+		stop(v, true);
 		return;
 	}
 	log_warn(j->o.env->log, "store",

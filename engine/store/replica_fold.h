@@ -17,6 +17,10 @@ MUST_CHECK int replica_from_root(struct store *s, const struct replica_root *roo
  * done: 0 (has_hole may be set), -ERR_IO, -ERR_CORRUPT. */
 void replica_recover(struct replica *r, struct completion *done);
 void replica_free(struct replica **r); /* memory only */
+uint64_t replica_recovery_read_bytes(const struct replica *r);
+/* Free all of r on disk, too (old root of a switched group, a staging root found at open): its maps
+ * are discarded in the background, its segments given, the checkpoint that follows is the caller's. */
+void replica_give_all(struct replica *r);
 
 /* Snapshot of what the next checkpoint must hold.  `fold` is the window just folded (or the old
  * fold); volumes' roots are taken from their maps after map_write_out. root->volumes is malloced. */
