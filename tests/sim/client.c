@@ -82,13 +82,20 @@ static void client_violate(struct client *c, const char *what)
 
 static uint64_t client_size(struct client *c, uint32_t max)
 {
-	static const uint32_t sizes[] = {512, 1024, 4096, 4096, 4096, 8192, 16384, 65536, 262144};
-	uint64_t b = sizes[prng_below(&c->prng, ARRAY_COUNT(sizes))];
+	static const uint32_t sizes[] = {512, 1024, 4096, 4096, 4096, 8192};
+	uint64_t p = prng_below(&c->prng, 1000);
+	uint64_t b;
 
-	if (prng_below(&c->prng, 100) == 0)
+	if (p < 700)
+		b = sizes[prng_below(&c->prng, ARRAY_COUNT(sizes))];
+	else if (p < 920)
+		b = prng_range(&c->prng, 1, 32) * 512;
+	else if (p < 985)
+		b = prng_range(&c->prng, 32, 128) * 512;
+	else if (p < 997)
+		b = 262144;
+	else
 		b = max;
-	else if (prng_below(&c->prng, 4) == 0)
-		b = prng_range(&c->prng, 1, 128) * 512;
 	b = b < c->opts.align ? c->opts.align : b / c->opts.align * c->opts.align;
 	return b < max ? b : max;
 }

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tests/sim/site_sim.h: two sites, a witness and clients in one world.
+ *
+ * site_world.c   builds the nodes, boots and crashes them, makes group and volume
+ * site_faults.c  chooses and ends faults
+ * site_check.c   the invariants of QUORUM 4.7, after every event
+ * site_sim.c     one seed from formation to the last check; the runner
+ */
+#ifndef TS_SIM_SITE_SIM_H
+#define TS_SIM_SITE_SIM_H
+
+#include "engine/node/site.h"
+#include "engine/quorum/authority.h"
+#include "engine/quorum/member.h"
+#include "tests/sim/client.h"
+#include "tests/sim/runner.h"
+#include "tests/sim/sim_disk.h"
+#include "tests/sim/world.h"
+
+#define SIM_SITES 2u
+#define SIM_MEMBERS 3u
+#define SIM_CLIENTS_MAX 2u
+#define SIM_EPOCHS_MAX 4096u
+#define SIM_FAULTS_MAX 24u
+
+enum sim_kind {
+	SIM_ACKED,
+	SIM_READS,
+	SIM_CONNECTS,
+	SIM_CRASH_POWER,
+	SIM_CRASH_KILL,
+	SIM_CRASH_ALL,
+	SIM_CRASH_WITNESS,
+	SIM_TORN,
+	SIM_LOST,
+	SIM_PAUSE,
+	SIM_PAUSE_FROZEN,
+	SIM_CUT_AB,
+	SIM_CUT_A,
+	SIM_CUT_B,
+	SIM_CUT_W,
+	SIM_CUT_ALL,
+	SIM_CUT_ONE_WAY,
+	SIM_CUT_CLIENT,
+	SIM_LOSS,
+	SIM_DELAY,
+	SIM_SLOW_DISK,
+	SIM_SLOW_QUORUM_DISK,
+	SIM_IO_FAILED,
+	SIM_BIT_FLIP,
+	SIM_DRIFT,
+	SIM_CLEAN_STOP,
+	SIM_EPOCHS,
+	SIM_ISR_CHANGES,
+	SIM_OPENS,
+	SIM_FOLDS,
+	SIM_WRAPS,
+	SIM_FULL_COPIES,
+	SIM_STORE_RESTARTS,
+	SIM_DIGESTS_EQUAL,
+	SIM_KINDS
+};
+
+struct sim;
+
+struct sim_site {
+	struct sim *sim;
+	uint32_t id; /* raft id; 3 is the witness */
+	char name[8];
+	struct world_node *node;
+	struct world_env *engine, *quorum;
+	struct sim_disk *disk, *qdisk;
+	struct member *member;
+	struct site *site;
+	struct op op; /* site's wake */
+	bool formatted;
+	bool flipped; /* a bit of a redundant copy was flipped, and no more in this life */
+	uint64_t down_until; /* crashed: boot then; 0: not planned */
+	uint64_t sick_since;
+	struct op stop_op;
+	struct completion stop_done;
+	bool stopping;
+	/* what the checkers saw in this life */
+	uint64_t seen_cfg, seen_epoch, seen_applied;
+	struct store_floor floor;
+	uint64_t wraps_last;
+};
+
+/* What is known of an epoch: it belongs to one boot of one site (I3). */
+struct sim_epoch {
+	uint64_t number, incarnation;
+	uint32_t site;
+	uint32_t opened;
+};
+
+struct sim_cfg {
+	uint64_t cfg, epoch, incarnation;
+	uint32_t primary, isr;
+};
+
+struct sim_fault {
+	enum sim_kind kind;
+	uint64_t until;
+	uint32_t subject;
+	bool active;
+};
+
+struct sim {
+	struct world *w;
+	struct sim_site sites[SIM_MEMBERS];
+	struct client *clients[SIM_CLIENTS_MAX];
+	uint32_t client_count;
+	struct prng prng;
+	uint32_t rules_mutant, repl_mutant, store_mutant;
+	struct store_opts store_opts;
+	uint64_t *kinds;
+	/* faults */
+	bool faults_on;
+	uint64_t next_fault, fault_every;
+	struct sim_fault faults[SIM_FAULTS_MAX];
+	struct wevent tick;
+	/* checkers */
+	struct uuid group;
+	bool group_known;
+	struct sim_epoch epochs[SIM_EPOCHS_MAX];
+	uint32_t epoch_count;
+	struct sim_cfg *cfgs;
+	uint32_t cfg_count, cfg_room;
+	struct sim_cfg newest; /* highest cfg applied anywhere: it is committed */
+	uint64_t opened_epoch;
+	struct lsn acked;      /* highest commit LSN of an open primary in the newest epoch */
+	uint64_t checked_stamp;
+	uint64_t acked_before;
+	bool frozen_clocks; /* this seed stops clocks: reads may be stale */
+	bool failed;
+	char what[1024];
+};
+
+void sim_fail(struct sim *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void sim_say(struct sim *s, const char *fmt, ...) PRINTF_LIKE(2, 3); /* with TS_TEST_LOG */
+
+/* site_world.c */
+void sim_open(struct sim *s, uint64_t seed);
+void sim_close(struct sim *s);
+void sim_site_boot(struct sim_site *x);
+void sim_site_crash(struct sim_site *x, enum world_crash_how how, uint64_t down_ns);
+/* Asks the site to stop cleanly; it is booted again by the tick. */
+void sim_site_stop(struct sim_site *x, uint64_t down_ns);
+bool sim_site_serving(const struct sim_site *x);
+struct replica *sim_site_replica(const struct sim_site *x);
+/* Make group and volume; runs the world. */
+bool sim_setup(struct sim *s, uint64_t volume_bytes);
+void sim_tick_site(struct sim_site *x); /* boots what is due, restarts what has failed */
+/* Run until pred or ns passed; stops early when the sim failed. */
+bool sim_run(struct sim *s, uint64_t ns, bool (*pred)(struct sim *s));
+
+/* site_faults.c */
+void sim_faults_tick(struct sim *s);
+void sim_faults_heal(struct sim *s);
+
+/* site_check.c */
+void sim_check(struct world *w, void *ctx);
+bool sim_is_in_sync(struct sim *s); /* isr is full, a primary is open, both serve */
+
+#endif
