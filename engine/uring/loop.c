@@ -11,7 +11,8 @@
  *              L4  A wait is never longer than the time to the earliest timer.
  * Ownership.   Owns the ring, the buffer pool, the counters and the ports; borrows requests until
  *              done and the log for life.
- * Failure.     Kernel without a needed operation: open fails and names it.  EINTR, ETIME, EAGAIN
+ * Failure.     Kernel without io_uring or a needed operation: said in the log, and soft.c does the
+ *              work instead, unless io_uring was required.  EINTR, ETIME, EAGAIN
  *              and EBUSY of an enter are ordinary; anything else ends run with -ERR_IO.
  * Limits.      RING_ENTRIES_MAX submissions, 4 completions for each.
  */
@@ -33,6 +34,7 @@
 #include "engine/uring/net.h"
 #include "engine/uring/random.h"
 #include "engine/uring/req.h"
+#include "engine/uring/soft.h"
 
 #define RING_ENTRIES_DEFAULT 256u
 #define RING_ENTRIES_MAX 4096u
@@ -45,6 +47,7 @@
 
 struct uring_loop {
 	struct io_uring ring;
+	struct soft_ring *soft; /* instead of ring, or NULL */
 	uint32_t features;
 	uint32_t in_flight, in_flight_max;
 	struct list backlog;
@@ -59,6 +62,9 @@ struct uring_loop {
 	uint64_t arena_bytes;
 };
 
+static int kernel_ring_open(struct uring_loop *l, uint32_t entries);
+static int soft_ring_open(struct uring_loop *l, uint32_t entries);
+static void rings_close(struct uring_loop *l);
 static int ring_open(struct uring_loop *l, uint32_t entries);
 static int ring_try(struct uring_loop *l, uint32_t entries, uint32_t flags);
 static int ring_probe(struct uring_loop *l);
@@ -86,12 +92,11 @@ int uring_loop_open(const struct uring_options *options, struct uring_loop **ret
 	l->features = URING_FEATURES_ALL & ~options->mask;
 	list_init(&l->backlog);
 	ready_init(&l->ready);
-	rc = ring_open(l, entries);
+	rc = uring_has(l, URING_KERNEL_RING) ? kernel_ring_open(l, entries) : -ERR_UNSUPPORTED;
+	if (rc < 0 && !options->kernel_ring_required)
+		rc = soft_ring_open(l, entries);
 	if (rc < 0)
 		goto err_after_alloc;
-	rc = ring_probe(l);
-	if (rc < 0)
-		goto err_after_ring;
 	rc = ports_open(l, options);
 	if (rc < 0)
 		goto err_after_ring;
@@ -103,7 +108,7 @@ int uring_loop_open(const struct uring_options *options, struct uring_loop **ret
 	return 0;
 
 err_after_ring:
-	io_uring_queue_exit(&l->ring);
+	rings_close(l);
 err_after_alloc:
 	free(l);
 	assert(rc < 0);
@@ -126,7 +131,7 @@ void uring_loop_close(struct uring_loop **loop)
 			break;
 		reap(l);
 	}
-	io_uring_queue_exit(&l->ring);
+	rings_close(l);
 	uring_net_close(&l->net);
 	uring_clock_close(&l->clock);
 	if (l->env.bufs != NULL)
@@ -213,6 +218,41 @@ struct log *uring_log(struct uring_loop *loop)
 
 /* --- the ring --- */
 
+static int kernel_ring_open(struct uring_loop *l, uint32_t entries)
+{
+	int rc = ring_open(l, entries);
+
+	if (rc < 0)
+		return rc;
+	rc = ring_probe(l);
+	if (rc < 0)
+		io_uring_queue_exit(&l->ring);
+	return rc;
+}
+
+static int soft_ring_open(struct uring_loop *l, uint32_t entries)
+{
+	int rc;
+
+	if (uring_has(l, URING_KERNEL_RING))
+		log_warn(l->log, "uring", "doing without io_uring, with threads and poll: slower");
+	l->features &= ~(uint32_t)(URING_KERNEL_RING | URING_FIXED_BUFFERS | URING_DEFER_TASKRUN |
+				   URING_COOP_TASKRUN);
+	l->in_flight_max = entries * RING_CQ_FACTOR;
+	rc = soft_open(l->in_flight_max, &l->soft);
+	if (rc < 0)
+		log_error(l->log, "uring", "cannot start threads for I/O: %s", err_text(rc));
+	return rc;
+}
+
+static void rings_close(struct uring_loop *l)
+{
+	if (l->soft != NULL)
+		soft_close(&l->soft);
+	else
+		io_uring_queue_exit(&l->ring);
+}
+
 static int ring_open(struct uring_loop *l, uint32_t entries)
 {
 	uint32_t common = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
@@ -232,9 +272,9 @@ static int ring_open(struct uring_loop *l, uint32_t entries)
 	}
 	if (rc == 0)
 		return 0;
-	log_error(l->log, "uring", "cannot set up io_uring: %s%s", strerror(-rc),
+	log_warn(l->log, "uring", "cannot set up io_uring: %s%s", strerror(-rc),
 		  rc == -EPERM	    ? "; it is forbidden here (a container's seccomp profile, or "
-				      "kernel.io_uring_disabled): allow it"
+				      "kernel.io_uring_disabled)"
 		  : rc == -ENOSYS ? "; a kernel of 6.1 or newer is needed"
 		  : rc == -ENOMEM ? "; raise the limit of locked memory (LimitMEMLOCK)"
 				    : "");
@@ -372,10 +412,18 @@ err_after_clock:
 /* False: no room now. */
 static bool emit(struct uring_loop *l, struct uring_req *r)
 {
-	struct io_uring_sqe *sqe;
+	struct io_uring_sqe *sqe, entry;
 
 	if (l->in_flight == l->in_flight_max)
 		return false;
+	if (l->soft != NULL) {
+		memset(&entry, 0, sizeof(entry));
+		r->prep(r, &entry);
+		io_uring_sqe_set_data(&entry, r);
+		soft_submit(l->soft, &entry);
+		l->in_flight++;
+		return true;
+	}
 	sqe = io_uring_get_sqe(&l->ring);
 	if (sqe == NULL)
 		return false;
@@ -427,6 +475,10 @@ static int enter(struct uring_loop *l, uint64_t wait_ns)
 
 	if (wait_ns == 0 && l->in_flight == 0)
 		return 0;
+	if (l->soft != NULL) {
+		soft_wait(l->soft, wait_ns);
+		return 0;
+	}
 	ts.tv_sec = (int64_t)(wait_ns / SEC_NS);
 	ts.tv_nsec = (long long)(wait_ns % SEC_NS);
 	/* Wait for one even when wait_ns is 0: only an enter that asks for events runs the work that
@@ -438,19 +490,30 @@ static int enter(struct uring_loop *l, uint64_t wait_ns)
 	return -ERR_IO;
 }
 
+static void reap_one(struct uring_loop *l, uint64_t user_data, int res)
+{
+	struct uring_req *r = (struct uring_req *)(uintptr_t)user_data;
+
+	assert(l->in_flight > 0); /* L1 */
+	l->in_flight--;
+	r->done(r, res);
+}
+
 static void reap(struct uring_loop *l)
 {
 	struct io_uring_cqe *cqe;
 	uint32_t head, count = 0;
+	uint64_t user_data;
+	int res;
 
+	while (l->soft != NULL && soft_next(l->soft, &user_data, &res))
+		reap_one(l, user_data, res);
+	if (l->soft != NULL)
+		return;
 	io_uring_for_each_cqe(&l->ring, head, cqe)
 	{
-		struct uring_req *r = io_uring_cqe_get_data(cqe);
-
 		count++;
-		assert(l->in_flight > 0); /* L1 */
-		l->in_flight--;
-		r->done(r, cqe->res);
+		reap_one(l, cqe->user_data, cqe->res);
 	}
 	io_uring_cq_advance(&l->ring, count);
 }

@@ -24,7 +24,8 @@ enum uring_feature {
 	URING_DSYNC_WRITE = 1u << 4,   /* RWF_DSYNC is trusted where a filesystem honours it cheaply */
 	URING_DISCARD = 1u << 5,       /* IORING_OP_FALLOCATE */
 	URING_SEND_ONE = 1u << 6,      /* IORING_OP_SEND and RECV for one buffer, not SENDMSG */
-	URING_FEATURES_ALL = (1u << 7) - 1,
+	URING_KERNEL_RING = 1u << 7,   /* io_uring itself; without it soft.c does the same, slower */
+	URING_FEATURES_ALL = (1u << 8) - 1,
 };
 
 struct uring_options {
@@ -33,14 +34,16 @@ struct uring_options {
 	uint32_t unix_mode;	    /* of the unix sockets it listens on; 0: 0660 */
 	struct buf_pool_sizes bufs; /* all 0: env->bufs is NULL */
 	bool register_arena;	    /* try to register the buffers with the kernel */
+	bool kernel_ring_required;  /* fail rather than do without io_uring (`io: io_uring`) */
 	struct log *log;	    /* borrowed for life */
 };
 
 struct uring_loop;
 
 /*
- * -ERR_UNSUPPORTED (the kernel has no io_uring or lacks an operation), -ERR_PERMISSION (forbidden
- * here, as in many containers), -ERR_NOMEM, -ERR_IO; the reason is logged.
+ * -ERR_NOMEM, -ERR_IO; with kernel_ring_required also -ERR_UNSUPPORTED (the kernel has no io_uring
+ * or lacks an operation) and -ERR_PERMISSION (forbidden here, as in many containers); the reason
+ * is logged.
  */
 MUST_CHECK int uring_loop_open(const struct uring_options *options, struct uring_loop **ret_loop);
 

@@ -4,7 +4,12 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "engine/port/mailbox.h"
 #include "engine/port/random.h"
@@ -230,6 +235,46 @@ START_TEST(loop_thread_runs_until_mail_tells_it_to_stop)
 }
 END_TEST
 
+/* As a container runtime does it: io_uring_setup answers EPERM.  In a child: it cannot be undone. */
+static int forbidden_child(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {ARRAY_COUNT(code), code};
+	struct world w = {.log = {.level = LOG_WARN, .write = world_log}};
+	struct uring_options o = {.log = &w.log, .kernel_ring_required = true};
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+		return 77; /* not here */
+	if (uring_loop_open(&o, &w.loop) != -ERR_PERMISSION || strstr(w.last_line, "seccomp") == NULL)
+		return 1;
+	o.kernel_ring_required = false;
+	if (uring_loop_open(&o, &w.loop) != 0 || strstr(w.last_line, "without io_uring") == NULL)
+		return 2;
+	if ((uring_loop_features(w.loop) & URING_KERNEL_RING) != 0)
+		return 3;
+	uring_loop_close(&w.loop);
+	return 0;
+}
+
+START_TEST(loop_does_without_io_uring_where_it_is_forbidden)
+{
+	int status = -1;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(forbidden_child());
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFEXITED(status));
+	ck_assert_msg(WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 77, "%d", WEXITSTATUS(status));
+}
+END_TEST
+
 START_TEST(file_replace_leaves_the_whole_new_content)
 {
 	char path[128], back[8];
@@ -261,6 +306,7 @@ static void add(TCase *tc)
 	tcase_add_loop_test(tc, loop_mail_of_two_threads_arrives_complete_and_in_each_ones_order, 0, MASKS);
 	tcase_add_loop_test(tc, loop_signal_wakes_its_receiver, 0, MASKS);
 	tcase_add_loop_test(tc, loop_thread_runs_until_mail_tells_it_to_stop, 0, MASKS);
+	tcase_add_test(tc, loop_does_without_io_uring_where_it_is_forbidden);
 	tcase_add_test(tc, file_replace_leaves_the_whole_new_content);
 }
 
