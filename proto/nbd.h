@@ -12,7 +12,7 @@
 #include "proto/cursor.h"
 
 /* "Fixed newstyle negotiation" */
-#define NBD_MAGIC 0x4e42444d41474943ull	     /* "NBDMAGIC" */
+#define NBD_MAGIC 0x4e42444d41474943ull	       /* "NBDMAGIC" */
 #define NBD_OPTION_MAGIC 0x49484156454f5054ull /* "IHAVEOPT" */
 #define NBD_REP_MAGIC 0x0003e889045565a9ull
 #define NBD_REQUEST_MAGIC 0x25609513u
@@ -20,11 +20,11 @@
 
 #define NBD_GREETING_BYTES 18u
 #define NBD_CLIENT_FLAGS_BYTES 4u
-#define NBD_OPTION_BYTES 16u	   /* header of an option */
-#define NBD_REP_BYTES 20u	   /* header of a reply to an option */
-#define NBD_EXPORT_INFO_BYTES 12u  /* payload of NBD_INFO_EXPORT */
-#define NBD_BLOCK_INFO_BYTES 14u   /* payload of NBD_INFO_BLOCK_SIZE */
-#define NBD_EXPORT_NAME_PAD 124u   /* zeroes after the answer to EXPORT_NAME, unless NO_ZEROES */
+#define NBD_OPTION_BYTES 16u	  /* header of an option */
+#define NBD_REP_BYTES 20u	  /* header of a reply to an option */
+#define NBD_EXPORT_INFO_BYTES 12u /* payload of NBD_INFO_EXPORT */
+#define NBD_BLOCK_INFO_BYTES 14u  /* payload of NBD_INFO_BLOCK_SIZE */
+#define NBD_EXPORT_NAME_PAD 124u  /* zeroes after the answer to EXPORT_NAME, unless NO_ZEROES */
 #define NBD_REQUEST_BYTES 28u
 #define NBD_SIMPLE_REPLY_BYTES 16u
 #define NBD_STRING_BYTES_MAX 4096u
@@ -60,7 +60,12 @@ enum nbd_option {
 #define NBD_REP_ERR_BLOCK_SIZE_REQD 0x80000008u
 #define NBD_REP_ERR_TOO_BIG 0x80000009u
 
-enum nbd_info { NBD_INFO_EXPORT = 0, NBD_INFO_NAME = 1, NBD_INFO_DESCRIPTION = 2, NBD_INFO_BLOCK_SIZE = 3 };
+enum nbd_info {
+	NBD_INFO_EXPORT = 0,
+	NBD_INFO_NAME = 1,
+	NBD_INFO_DESCRIPTION = 2,
+	NBD_INFO_BLOCK_SIZE = 3
+};
 
 /* Transmission flags of an export. */
 #define NBD_FLAG_HAS_FLAGS 0x001u

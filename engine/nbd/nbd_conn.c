@@ -11,7 +11,8 @@
  *                                      server closes]
  *              TRANSMIT -> DRAIN      [DISC, bad magic, end of stream, revoked, server closes]
  *              TRANSMIT, DRAIN -> CLOSE [net failure, deadline, stale write]
- *              DRAIN -> CLOSE         [all finished and answered]      CLOSE -> GONE [all given back]
+ *              DRAIN -> CLOSE         [all finished and answered]
+ *              CLOSE -> GONE          [all given back]
  * Ownership.   Takes the net connection; owns stage, requests and pieces.
  * Failure.     Whatever a client does costs only its own connection.
  * Limits.      Those of nbd_conn_world.
@@ -304,8 +305,8 @@ static enum nbd_handshake_effect conn_find(struct nbd_conn *c, struct cursor *ou
 	struct volume *v = NULL;
 	int rc;
 
-	rc = volume_find(c->world->conductor, c->handshake.name, c->handshake.name_bytes, &v, message,
-			 sizeof(message));
+	rc = volume_find(c->world->conductor, c->handshake.name, c->handshake.name_bytes, &v,
+			 message, sizeof(message));
 	if (rc == 0) {
 		volume_info(v, &c->info);
 		if (nbd_handshake_enters(&c->handshake))

@@ -33,10 +33,10 @@ struct nbd_conn_world {
 	uint64_t handshake_ticks; /* limits in ticks */
 	uint64_t send_ticks;
 	uint64_t payload_ticks;
-	uint32_t requests_max;	  /* at a time, per connection */
+	uint32_t requests_max; /* at a time, per connection */
 	uint32_t pieces_max;
-	uint64_t buf_bytes_max;	  /* capacity of the bufs one connection may hold */
-	uint32_t buf_reserve;	  /* bufs of each class left to others */
+	uint64_t buf_bytes_max; /* capacity of the bufs one connection may hold */
+	uint32_t buf_reserve;	/* bufs of each class left to others */
 };
 
 enum nbd_conn_state {
@@ -63,8 +63,8 @@ struct nbd_conn {
 	uint32_t recv_payload_bytes; /* of recv_iov[0], when it is the payload of `fill` */
 	uint64_t recv_tick;
 	bool recv_busy;
-	bool peer_gone;	 /* end of stream */
-	bool net_failed; /* a receive or send failed */
+	bool peer_gone;	    /* end of stream */
+	bool net_failed;    /* a receive or send failed */
 	bool start_checked; /* this batch may start changes (stale writes) */
 	uint8_t *stage;
 	uint32_t stage_at, stage_end;

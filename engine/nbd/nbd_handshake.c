@@ -5,7 +5,7 @@
  * Invariants.  H1  Every option consumes exactly its length, known or not, so the next one parses.
  *              H2  Every option gets exactly one final reply (ACK or an error), except
  *                  EXPORT_NAME, which cannot be refused and closes instead.
- *              H3  An inner length is compared with what is left of the outer one before it is used.
+ *              H3  An inner length is compared with what is left of the outer one before use.
  *              H4  One call puts at most NBD_HANDSHAKE_OUT_BYTES.
  *              H5  INFO and GO of one export give the same answers.
  * States.      FLAGS -> OPTION            [client flags]
@@ -14,8 +14,9 @@
  *              OPTION -> LISTING -> OPTION         [LIST]
  *              any -> OVER                [ABORT, bad magic, bad flags, limits]
  * Ownership.   All memory is the caller's.
- * Failure.     A violation that leaves the stream out of step closes; any other gets an error reply.
- * Limits.      NBD_OPTION_BYTES_MAX, NBD_OPTION_DRAIN_BYTES_MAX, NBD_OPTIONS_MAX, NBD_STRING_BYTES_MAX.
+ * Failure.     A violation that leaves the stream out of step closes; others get an error reply.
+ * Limits.      NBD_OPTION_BYTES_MAX, NBD_OPTION_DRAIN_BYTES_MAX, NBD_OPTIONS_MAX,
+ *              NBD_STRING_BYTES_MAX.
  */
 #include "engine/nbd/nbd_handshake.h"
 
@@ -36,10 +37,11 @@ _Static_assert(5 * (NBD_REP_BYTES + 2) + NBD_EXPORT_INFO_BYTES + NBD_BLOCK_INFO_
 		       NBD_HANDSHAKE_OUT_BYTES,
 	       "the longest answer fits");
 
-static enum nbd_handshake_effect step_flags(struct nbd_handshake *h, const uint8_t *in, uint32_t in_bytes,
-					    uint32_t *ret_used);
+static enum nbd_handshake_effect step_flags(struct nbd_handshake *h, const uint8_t *in,
+					    uint32_t in_bytes, uint32_t *ret_used);
 static enum nbd_handshake_effect step_option(struct nbd_handshake *h, const uint8_t *in,
-					     uint32_t in_bytes, uint32_t *ret_used, struct cursor *out);
+					     uint32_t in_bytes, uint32_t *ret_used,
+					     struct cursor *out);
 static enum nbd_handshake_effect step_drain(struct nbd_handshake *h, uint32_t in_bytes,
 					    uint32_t *ret_used, struct cursor *out);
 static enum nbd_handshake_effect option_answer(struct nbd_handshake *h, const uint8_t *payload,
@@ -48,8 +50,8 @@ static enum nbd_handshake_effect option_export_name(struct nbd_handshake *h, con
 						    uint32_t bytes);
 static enum nbd_handshake_effect option_info(struct nbd_handshake *h, const uint8_t *payload,
 					     uint32_t bytes, struct cursor *out);
-static enum nbd_handshake_effect name_take(struct nbd_handshake *h, const uint8_t *name, uint32_t bytes,
-					   struct cursor *out);
+static enum nbd_handshake_effect name_take(struct nbd_handshake *h, const uint8_t *name,
+					   uint32_t bytes, struct cursor *out);
 static bool name_is_text(const uint8_t *s, uint32_t bytes);
 static bool name_has_session(const struct nbd_handshake *h);
 static void put_infos(struct nbd_handshake *h, const struct volume_info *info, struct cursor *out);
@@ -68,7 +70,8 @@ void nbd_handshake_init(struct nbd_handshake *h, struct cursor *out)
 }
 
 enum nbd_handshake_effect nbd_handshake_step(struct nbd_handshake *h, const uint8_t *in,
-					     uint32_t in_bytes, uint32_t *ret_used, struct cursor *out)
+					     uint32_t in_bytes, uint32_t *ret_used,
+					     struct cursor *out)
 {
 	assert(cursor_left(out) >= NBD_HANDSHAKE_OUT_BYTES); /* H4 */
 	*ret_used = 0;
@@ -87,8 +90,8 @@ enum nbd_handshake_effect nbd_handshake_step(struct nbd_handshake *h, const uint
 	UNREACHABLE("a step while a question is open");
 }
 
-static enum nbd_handshake_effect step_flags(struct nbd_handshake *h, const uint8_t *in, uint32_t in_bytes,
-					    uint32_t *ret_used)
+static enum nbd_handshake_effect step_flags(struct nbd_handshake *h, const uint8_t *in,
+					    uint32_t in_bytes, uint32_t *ret_used)
 {
 	struct cursor c;
 	uint32_t flags;
@@ -108,7 +111,8 @@ static enum nbd_handshake_effect step_flags(struct nbd_handshake *h, const uint8
 }
 
 static enum nbd_handshake_effect step_option(struct nbd_handshake *h, const uint8_t *in,
-					     uint32_t in_bytes, uint32_t *ret_used, struct cursor *out)
+					     uint32_t in_bytes, uint32_t *ret_used,
+					     struct cursor *out)
 {
 	struct cursor c;
 	uint64_t magic;
@@ -210,7 +214,8 @@ static enum nbd_handshake_effect option_info(struct nbd_handshake *h, const uint
 	name = cursor_skip(&c, name_bytes); /* H3 */
 	count = get_u16_be(&c);
 	if (!cursor_ok(&c) || cursor_left(&c) != (size_t)count * 2)
-		return refuse(h, NBD_REP_ERR_INVALID, "lengths inside the option do not agree", out);
+		return refuse(h, NBD_REP_ERR_INVALID, "lengths inside the option do not agree",
+			      out);
 	h->infos = 1u << NBD_INFO_EXPORT;
 	for (uint32_t i = 0; i < count; i++) {
 		uint16_t info = get_u16_be(&c);
@@ -222,8 +227,8 @@ static enum nbd_handshake_effect option_info(struct nbd_handshake *h, const uint
 	return name_take(h, name, name_bytes, out);
 }
 
-static enum nbd_handshake_effect name_take(struct nbd_handshake *h, const uint8_t *name, uint32_t bytes,
-					   struct cursor *out)
+static enum nbd_handshake_effect name_take(struct nbd_handshake *h, const uint8_t *name,
+					   uint32_t bytes, struct cursor *out)
 {
 	if (bytes > NBD_STRING_BYTES_MAX)
 		return refuse(h, NBD_REP_ERR_TOO_BIG, "the export name is too long", out);
@@ -289,8 +294,8 @@ uint16_t nbd_export_flags(const struct volume_info *info)
 	return (uint16_t)flags;
 }
 
-enum nbd_handshake_effect nbd_handshake_found(struct nbd_handshake *h, const struct volume_info *info,
-					      struct cursor *out)
+enum nbd_handshake_effect nbd_handshake_found(struct nbd_handshake *h,
+					      const struct volume_info *info, struct cursor *out)
 {
 	assert(h->state == NBD_HANDSHAKE_FINDING);
 	assert(cursor_left(out) >= NBD_HANDSHAKE_OUT_BYTES); /* H4 */
@@ -342,8 +347,8 @@ static void put_infos(struct nbd_handshake *h, const struct volume_info *info, s
 	put_u16_be(out, nbd_export_flags(info));
 }
 
-enum nbd_handshake_effect nbd_handshake_not_found(struct nbd_handshake *h, int rc, const char *message,
-						  struct cursor *out)
+enum nbd_handshake_effect nbd_handshake_not_found(struct nbd_handshake *h, int rc,
+						  const char *message, struct cursor *out)
 {
 	uint32_t type = NBD_REP_ERR_PLATFORM;
 
@@ -364,7 +369,8 @@ enum nbd_handshake_effect nbd_handshake_not_found(struct nbd_handshake *h, int r
 	return refuse(h, type, message, out);
 }
 
-void nbd_handshake_entry(struct nbd_handshake *h, const struct volume_info *info, struct cursor *out)
+void nbd_handshake_entry(struct nbd_handshake *h, const struct volume_info *info,
+			 struct cursor *out)
 {
 	uint32_t n = (uint32_t)strlen(info->name);
 

@@ -30,7 +30,8 @@
 #define LARGE_PAYLOAD_BYTES 32768u
 #define STAGE_BYTES_BEHIND_LARGE 4096u
 
-_Static_assert(NBD_STAGE_BYTES >= NBD_OPTION_BYTES + NBD_OPTION_BYTES_MAX, "an option fits the stage");
+_Static_assert(NBD_STAGE_BYTES >= NBD_OPTION_BYTES + NBD_OPTION_BYTES_MAX,
+	       "an option fits the stage");
 
 enum progress { PROGRESS, NEED_BYTES, PAUSED };
 
@@ -209,7 +210,7 @@ static enum progress intake_read(struct nbd_conn *c, struct nbd_req *r)
 /*
  * r cannot be cut completely now.  So that two such requests never wait for each other's bufs, the
  * first finished piece is sent at once: bufs then always come back.  The price: after the header
- * says success, a failure further on can only be told by closing (protocol: "MUST hard disconnect").
+ * says success, a failure further on can only be told by closing, as the protocol demands.
  */
 static void stream_try(struct nbd_conn *c, struct nbd_req *r)
 {

@@ -5,7 +5,7 @@
  * Invariants.  P1  At most one send is under way; bufs and headers it names are not given back
  *                  before it ends.
  *              P2  A streamed READ that has sent its header is followed by nothing but its data.
- *              P3  After its header a streamed READ either sends all its data or the connection breaks.
+ *              P3  After its header a streamed READ either sends all its data or breaks the connection.
  *              P4  Once the role is lost no error is sent, only successes.
  * Ownership.   Requests in `sending` and pieces SENT belong to the send.
  * Failure.     A failed send breaks the connection; nothing is sent again.
@@ -59,7 +59,7 @@ static void stream_reap(struct nbd_conn *c)
 
 void nbd_reply_run(struct nbd_conn *c)
 {
-	struct batch b = { 0, 0 };
+	struct batch b = {0, 0};
 
 	if (c->send_busy || c->net_failed)
 		return;
@@ -130,7 +130,8 @@ static void batch_stream(struct nbd_conn *c, struct batch *b)
 /* The first entry always has room. */
 static bool batch_has_room(const struct batch *b, uint32_t iovs)
 {
-	return b->iovs == 0 || (b->iovs + iovs <= NBD_SEND_IOVS_MAX && b->bytes < NBD_SEND_BYTES_MAX);
+	return b->iovs == 0 ||
+	       (b->iovs + iovs <= NBD_SEND_IOVS_MAX && b->bytes < NBD_SEND_BYTES_MAX);
 }
 
 static void batch_add(struct nbd_conn *c, struct batch *b, void *data, uint64_t bytes)

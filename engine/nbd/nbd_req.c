@@ -3,7 +3,7 @@
  * engine/nbd/nbd_req.c
  * Purpose.     Hold a connection's outstanding requests; turn results of the volume into replies.
  * Invariants.  Q1  A request is answered at most once: ACTIVE -> READY -> SENT -> FREE.
- *              Q2  A request becomes READY only when it is parsed and none of its pieces is in flight.
+ *              Q2  A request becomes READY only when it is parsed and no piece is in flight.
  *              Q3  A result that nbd_error_of gives 0 for is never answered; the connection ends.
  *              Q4  buf_bytes is the sum of the capacities of the bufs of all pieces not FREE.
  * States.      Request: FREE -> ACTIVE [take] -> READY [settle] -> SENT [nbd_reply] -> FREE [give].
@@ -92,7 +92,8 @@ static void give_pieces(struct nbd_conn *c, struct nbd_req *r)
 		nbd_piece_give(c, container_of(list_first(&r->pieces), struct nbd_piece, link));
 }
 
-struct nbd_piece *nbd_piece_take(struct nbd_conn *c, struct nbd_req *r, uint64_t bytes, uint32_t buf_bytes)
+struct nbd_piece *nbd_piece_take(struct nbd_conn *c, struct nbd_req *r, uint64_t bytes,
+				 uint32_t buf_bytes)
 {
 	struct list_link *n = list_first(&c->free_pieces);
 	struct buf *buf = NULL;
@@ -158,8 +159,8 @@ void nbd_piece_give(struct nbd_conn *c, struct nbd_piece *p)
 void nbd_piece_submit(struct nbd_conn *c, struct nbd_piece *p)
 {
 	static const enum volume_io_kind kinds[] = {
-		[NBD_CMD_READ] = VOLUME_READ,	[NBD_CMD_WRITE] = VOLUME_WRITE,
-		[NBD_CMD_FLUSH] = VOLUME_FLUSH, [NBD_CMD_TRIM] = VOLUME_TRIM,
+		[NBD_CMD_READ] = VOLUME_READ,	      [NBD_CMD_WRITE] = VOLUME_WRITE,
+		[NBD_CMD_FLUSH] = VOLUME_FLUSH,	      [NBD_CMD_TRIM] = VOLUME_TRIM,
 		[NBD_CMD_WRITE_ZEROES] = VOLUME_ZERO,
 	};
 	const struct nbd_request *q = &p->req->request;

@@ -31,7 +31,7 @@ enum nbd_piece_state {
 
 struct nbd_piece {
 	struct volume_io io;
-	struct op op; /* waits for io.done */
+	struct op op;	       /* waits for io.done */
 	struct list_link link; /* in its request, or free */
 	struct nbd_conn *conn;
 	struct nbd_req *req;
@@ -49,25 +49,27 @@ struct nbd_req {
 	struct list_link link; /* free, ready or sending list of the connection */
 	enum nbd_req_state state;
 	struct nbd_request request;
-	struct list pieces;	/* in order of offset */
+	struct list pieces; /* in order of offset */
 	uint32_t piece_count;
-	uint32_t in_flight;	/* pieces the volume has */
-	uint32_t cut_bytes;	/* of request.length already made into pieces */
-	int rc;			/* first failure of a piece */
-	uint32_t error;		/* NBD error to answer */
-	bool parsed;		/* intake is done with it: no piece will be added */
-	bool header_sent;	/* streamed READ: success was promised */
+	uint32_t in_flight; /* pieces the volume has */
+	uint32_t cut_bytes; /* of request.length already made into pieces */
+	int rc;		    /* first failure of a piece */
+	uint32_t error;	    /* NBD error to answer */
+	bool parsed;	    /* intake is done with it: no piece will be added */
+	bool header_sent;   /* streamed READ: success was promised */
 	uint8_t header[NBD_SIMPLE_REPLY_BYTES];
 };
 
 void nbd_req_pool_init(struct nbd_conn *c); /* all free */
 
-struct nbd_req *nbd_req_take(struct nbd_conn *c, const struct nbd_request *request); /* NULL: none */
+struct nbd_req *nbd_req_take(struct nbd_conn *c,
+			     const struct nbd_request *request); /* NULL: none */
 void nbd_req_give(struct nbd_conn *c, struct nbd_req *r); /* with its pieces; none in flight */
 
 /* A piece of r for the next `bytes` bytes, with its buf if `buf_bytes` > 0.  NULL: nothing is free
  * now; the connection is woken when that may have changed. */
-struct nbd_piece *nbd_piece_take(struct nbd_conn *c, struct nbd_req *r, uint64_t bytes, uint32_t buf_bytes);
+struct nbd_piece *nbd_piece_take(struct nbd_conn *c, struct nbd_req *r, uint64_t bytes,
+				 uint32_t buf_bytes);
 void nbd_piece_give(struct nbd_conn *c, struct nbd_piece *p);
 void nbd_piece_submit(struct nbd_conn *c, struct nbd_piece *p);
 

@@ -14,7 +14,8 @@
 #include "engine/base/err.h"
 #include "engine/base/types.h"
 
-_Static_assert(NBD_PAYLOAD_BYTES_MAX <= NBD_DRAIN_BYTES_MAX, "the largest valid payload may be refused too");
+_Static_assert(NBD_PAYLOAD_BYTES_MAX <= NBD_DRAIN_BYTES_MAX,
+	       "the largest valid payload may be refused too");
 _Static_assert(NBD_PAYLOAD_BYTES_MAX >= IO_BYTES_MAX, "the protocol wants at least 1 MiB");
 
 static bool flags_are_known(const struct nbd_request *r);

@@ -24,8 +24,9 @@ enum nbd_verdict {
 };
 
 /* What becomes of r on an export of `bytes` bytes (proto/nbd.md, "valid if and only if"). */
-MUST_CHECK enum nbd_verdict nbd_request_check(const struct nbd_request *r, uint64_t bytes, bool read_only,
-					      uint32_t *ret_error, uint32_t *ret_payload);
+MUST_CHECK enum nbd_verdict nbd_request_check(const struct nbd_request *r, uint64_t bytes,
+					      bool read_only, uint32_t *ret_error,
+					      uint32_t *ret_payload);
 
 /* Length of the piece that starts at off, of `left` bytes in all: it ends at the next multiple of
  * IO_BYTES_MAX at the latest (contract of volume_io). */

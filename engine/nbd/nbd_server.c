@@ -64,7 +64,8 @@ struct nbd_server {
 
 static int opts_check(const struct nbd_server_opts *o);
 static void server_step(struct op *op);
-static void server_world(struct nbd_server *s, const struct nbd_server_opts *o, struct conductor *conductor);
+static void server_world(struct nbd_server *s, const struct nbd_server_opts *o,
+			 struct conductor *conductor);
 static void server_reap_doors(struct nbd_server *s);
 static void server_reap_conns(struct nbd_server *s);
 static void server_welcome(struct nbd_server *s, struct net_conn *net);
@@ -99,8 +100,8 @@ static int opts_check(const struct nbd_server_opts *o)
 	return 0;
 }
 
-int nbd_server_open(const struct env *env, struct conductor *conductor, const struct nbd_server_opts *opts,
-		    struct nbd_server **ret_server)
+int nbd_server_open(const struct env *env, struct conductor *conductor,
+		    const struct nbd_server_opts *opts, struct nbd_server **ret_server)
 {
 	struct nbd_server *s;
 	int rc = opts_check(opts);
@@ -135,7 +136,8 @@ err_after_listen:
 	return rc;
 }
 
-static void server_world(struct nbd_server *s, const struct nbd_server_opts *o, struct conductor *conductor)
+static void server_world(struct nbd_server *s, const struct nbd_server_opts *o,
+			 struct conductor *conductor)
 {
 	struct nbd_conn_world *w = &s->world;
 	uint64_t arena_bytes, least = o->handshake_ns;
@@ -261,7 +263,8 @@ static void server_reap_doors(struct nbd_server *s)
 			server_welcome(s, d->req.conn);
 		} else if (!s->closing) {
 			d->failed = true;
-			log_debug(s->env.log, "nbd", "accepting a client failed: %s; trying again soon",
+			log_debug(s->env.log, "nbd",
+				  "accepting a client failed: %s; trying again soon",
 				  err_text(d->req.done.rc));
 		}
 	}
@@ -294,7 +297,8 @@ static void server_accept(struct nbd_server *s)
 	bool full = s->conn_count >= s->connections_max; /* S2 */
 
 	if (full && !s->full_told)
-		log_debug(s->env.log, "nbd", "%u clients are connected; others wait", s->conn_count);
+		log_debug(s->env.log, "nbd", "%u clients are connected; others wait",
+			  s->conn_count);
 	s->full_told = full;
 	for (uint32_t i = 0; i < s->door_count; i++) {
 		struct door *d = &s->doors[i];

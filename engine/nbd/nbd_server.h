@@ -20,16 +20,17 @@ struct conductor;
 struct nbd_server;
 
 struct nbd_server_opts {
-	const char *addresses[NBD_ADDRESSES_MAX]; /* as of port/net.h; borrowed until open returns */
-	uint32_t address_count;			  /* 1.. */
-	uint32_t connections_max;		  /* at a time; more are left waiting in the listener */
-	uint32_t requests_max;			  /* outstanding, per connection */
-	uint64_t buf_bytes_max;			  /* capacity of bufs one connection may hold;
+	const char
+		*addresses[NBD_ADDRESSES_MAX]; /* as of port/net.h; borrowed until open returns */
+	uint32_t address_count;		       /* 1.. */
+	uint32_t connections_max; /* at a time; more are left waiting in the listener */
+	uint32_t requests_max;	  /* outstanding, per connection */
+	uint64_t buf_bytes_max;	  /* capacity of bufs one connection may hold;
 						   * never more than a quarter of the pool */
-	uint32_t buf_reserve;			  /* bufs of each class left to the rest of the engine */
-	uint64_t handshake_ns;			  /* a client must be in transmission by then */
-	uint64_t send_ns;			  /* a reply must be taken by the client by then */
-	uint64_t payload_ns;			  /* a started WRITE must go on by then */
+	uint32_t buf_reserve;	  /* bufs of each class left to the rest of the engine */
+	uint64_t handshake_ns;	  /* a client must be in transmission by then */
+	uint64_t send_ns;	  /* a reply must be taken by the client by then */
+	uint64_t payload_ns;	  /* a started WRITE must go on by then */
 };
 
 /* Defaults for everything but the addresses: 64 connections, 128 requests, 32 MiB, reserve 4,
@@ -60,7 +61,7 @@ struct nbd_server_status {
 
 struct nbd_client_status {
 	char peer[128];
-	char volume[160]; /* GROUP/VOLUME, or "" during the handshake */
+	char volume[160];  /* GROUP/VOLUME, or "" during the handshake */
 	uint64_t requests; /* decoded since it connected */
 	uint32_t in_flight;
 	bool closing;
@@ -68,6 +69,7 @@ struct nbd_client_status {
 
 void nbd_server_status(const struct nbd_server *server, struct nbd_server_status *ret);
 /* index 0.. in order of arrival; false at the end. */
-bool nbd_server_client(const struct nbd_server *server, uint32_t index, struct nbd_client_status *ret);
+bool nbd_server_client(const struct nbd_server *server, uint32_t index,
+		       struct nbd_client_status *ret);
 
 #endif

@@ -55,14 +55,14 @@ static void program_step(struct op *op)
 
 int main(int argc, char **argv)
 {
-	struct log log = { .level = LOG_DEBUG, .write = line_write };
-	struct uring_options options = { .bufs = { .count = { 1024, 256, 96 } }, .log = &log };
+	struct log log = {.level = LOG_DEBUG, .write = line_write};
+	struct uring_options options = {.bufs = {.count = {1024, 256, 96}}, .log = &log};
 	uint64_t bytes = (argc > 2 ? strtoull(argv[2], NULL, 10) : 64) << 20;
 	uint32_t block = argc > 3 && strcmp(argv[3], "512") == 0 ? 512 : 4096;
 	struct nbd_server_opts opts;
-	static const int signals[] = { SIGTERM, SIGINT, 0 };
+	static const int signals[] = {SIGTERM, SIGINT, 0};
 	struct uring_loop *loop;
-	struct program p = { 0 };
+	struct program p = {0};
 	struct conductor *c;
 	int rc;
 

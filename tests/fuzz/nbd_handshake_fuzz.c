@@ -27,12 +27,12 @@ struct run {
 static enum nbd_handshake_effect answer(struct nbd_handshake *h, enum nbd_handshake_effect effect,
 					struct cursor *out)
 {
-	struct volume_info info = { .name = "group/volume", .bytes = 1u << 30, .block_bytes = 512 };
+	struct volume_info info = {.name = "group/volume", .bytes = 1u << 30, .block_bytes = 512};
 	bool known = h->name_bytes != 1;
 
 	if (effect == NBD_HANDSHAKE_FIND)
-		return known ? nbd_handshake_found(h, &info, out) :
-			       nbd_handshake_not_found(h, -ERR_NOT_FOUND, "", out);
+		return known ? nbd_handshake_found(h, &info, out)
+			     : nbd_handshake_not_found(h, -ERR_NOT_FOUND, "", out);
 	if (effect == NBD_HANDSHAKE_LIST) {
 		nbd_handshake_entry(h, &info, out);
 		nbd_handshake_list_end(h, out);
@@ -70,8 +70,8 @@ static void run(struct run *r, const uint8_t *data, uint32_t bytes, uint32_t cut
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-	static const uint32_t cuts[] = { 1, 7, 16, 4096 };
-	struct run whole = { .out = malloc(OUT_BYTES) }, cut = { .out = malloc(OUT_BYTES) };
+	static const uint32_t cuts[] = {1, 7, 16, 4096};
+	struct run whole = {.out = malloc(OUT_BYTES)}, cut = {.out = malloc(OUT_BYTES)};
 
 	if (bytes > 256u << 10)
 		bytes = 256u << 10;

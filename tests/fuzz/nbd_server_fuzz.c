@@ -2,7 +2,7 @@
 /*
  * tests/fuzz/nbd_server_fuzz.c
  * Purpose.     The whole server on one connection whose bytes, cuts and accidents come from the
- *              input: requests held back, failed and reversed, roles lost, buffers short, peers gone.
+ *              input: requests held back, failed and reversed, roles lost, few buffers, peers gone.
  * Invariants.  No assertion fails, nothing leaks, every run ends with everything given back.
  *
  * Input: 4 bytes of control, then a stream.  Control bit 0 prepends a valid handshake; bit 1 reads
@@ -90,7 +90,8 @@ static void stub_send(struct net_conn *c, struct net_io_req *req)
 	assert(s->send == NULL && !s->closed && req->iov_count >= 1 && req->iov_count <= 1024);
 	for (uint32_t i = 0; i < req->iov_count; i++) {
 		assert(req->iov[i].iov_len > 0);
-		for (size_t k = 0; k < req->iov[i].iov_len; k += 512) /* the address sanitizer looks */
+		for (size_t k = 0; k < req->iov[i].iov_len;
+		     k += 512) /* the address sanitizer looks */
 			sum = (uint8_t)(sum + ((const uint8_t *)req->iov[i].iov_base)[k]);
 	}
 	s->send = req;
@@ -130,7 +131,7 @@ static void stub_peer_name(struct net_conn *c, char *text, uint32_t bytes)
 
 static struct mono_ns stub_now(struct clock *clock)
 {
-	return (struct mono_ns){ container_of(clock, struct stub, clock)->now };
+	return (struct mono_ns){container_of(clock, struct stub, clock)->now};
 }
 
 static void stub_arm(struct clock *clock, struct timer *t)
@@ -163,18 +164,19 @@ static const struct net_ops net_ops = {
 	.peer_closed = stub_peer_closed,
 	.peer_name = stub_peer_name,
 };
-static const struct clock_ops clock_ops = { .now = stub_now, .arm = stub_arm, .disarm = stub_disarm };
+static const struct clock_ops clock_ops = {.now = stub_now, .arm = stub_arm, .disarm = stub_disarm};
 
 /* 12 bytes: type, flags, cookie, shift, u32 offset, u32 length. */
 static void make_requests(struct stub *s, const uint8_t *data, size_t bytes)
 {
 	for (; bytes >= 12; data += 12, bytes -= 12) {
-		struct nbd_request q = { .flags = data[1], .type = data[0] % 12, .cookie = data[2] };
+		struct nbd_request q = {.flags = data[1], .type = data[0] % 12, .cookie = data[2]};
 		uint32_t off, length, payload;
 
 		memcpy(&off, data + 4, 4);
 		memcpy(&length, data + 8, 4);
-		q.offset = (data[3] & 0x80) != 0 ? (uint64_t)off << 32 : off % (VOLUME_BYTES + 8192);
+		q.offset =
+			(data[3] & 0x80) != 0 ? (uint64_t)off << 32 : off % (VOLUME_BYTES + 8192);
 		q.length = length >> (data[3] & 31);
 		payload = q.type == NBD_CMD_WRITE ? q.length : 0;
 		if (s->bytes + NBD_REQUEST_BYTES > STREAM_BYTES)
@@ -256,7 +258,8 @@ static bool happen(struct stub *s, struct conductor *c, uint32_t accidents)
 	} else if (what < 16 && s->send != NULL) {
 		finish(&s->send, 0);
 	} else if (what < 32 && c->held_count > 0) {
-		fake_release(c, 1 + luck(s, 4), (accidents & 8) != 0 && luck(s, 8) == 0 ? -ERR_IO : 0);
+		fake_release(c, 1 + luck(s, 4),
+			     (accidents & 8) != 0 && luck(s, 8) == 0 ? -ERR_IO : 0);
 	} else if (s->recv != NULL) {
 		deliver(s, what < 40 ? 1 + luck(s, 40) : 1 + luck(s, 300000));
 	} else if (s->send != NULL) {
@@ -271,11 +274,11 @@ static bool happen(struct stub *s, struct conductor *c, uint32_t accidents)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-	static const struct buf_pool_sizes sizes = { .count = { 8, 2, 2 } };
+	static const struct buf_pool_sizes sizes = {.count = {8, 2, 2}};
 	struct nbd_server_opts opts;
 	struct nbd_server *server = NULL;
 	struct conductor *c;
-	struct stub s = { 0 };
+	struct stub s = {0};
 	int rc;
 
 	if (bytes < 4)
@@ -285,8 +288,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	s.log.write = log_nothing;
 	s.luck = data[1];
 	ready_init(&s.ready);
-	s.env = (struct env){ .ready = &s.ready, .clock = &s.clock, .net = &s.net, .log = &s.log,
-			      .counters = &s.counters };
+	s.env = (struct env){.ready = &s.ready,
+			     .clock = &s.clock,
+			     .net = &s.net,
+			     .log = &s.log,
+			     .counters = &s.counters};
 	rc = buf_pool_open(&sizes, &s.env.bufs);
 	assert(rc == 0);
 	make_stream(&s, data[0], data + 4, bytes - 4);

@@ -45,7 +45,8 @@ void fake_conductor_close(struct conductor **conductor)
 	free(c);
 }
 
-struct volume *fake_volume_add(struct conductor *c, const char *name, uint64_t bytes, uint32_t block_bytes)
+struct volume *fake_volume_add(struct conductor *c, const char *name, uint64_t bytes,
+			       uint32_t block_bytes)
 {
 	struct volume *v = &c->volumes[c->count];
 
@@ -61,8 +62,8 @@ struct volume *fake_volume_add(struct conductor *c, const char *name, uint64_t b
 	return v;
 }
 
-int volume_find(struct conductor *c, const char *name, uint32_t name_bytes, struct volume **ret_volume,
-		char *message, uint32_t message_bytes)
+int volume_find(struct conductor *c, const char *name, uint32_t name_bytes,
+		struct volume **ret_volume, char *message, uint32_t message_bytes)
 {
 	for (uint32_t i = 0; i < c->count; i++) {
 		struct volume *v = &c->volumes[i];
@@ -161,7 +162,8 @@ static void io_finish(struct conductor *c, struct volume_io *io, int rc)
 {
 	struct buf *buf = io->buf;
 
-	if (rc == 0 && c->fail_rc != 0 && io->off <= c->fail_off && c->fail_off - io->off < io->bytes)
+	if (rc == 0 && c->fail_rc != 0 && io->off <= c->fail_off &&
+	    c->fail_off - io->off < io->bytes)
 		rc = c->fail_rc;
 	if (rc == 0 && !completion_armed(&io->client->revoked))
 		rc = -ERR_CLOSED;

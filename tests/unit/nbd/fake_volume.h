@@ -24,10 +24,10 @@ struct conductor {
 	uint32_t count;
 	int refuse_rc; /* what volume_find says about a name it knows, if not 0 */
 	int attach_rc;
-	int fail_rc;	   /* result of a request that touches fail_off */
+	int fail_rc; /* result of a request that touches fail_off */
 	uint64_t fail_off;
-	bool hold;	   /* keep requests until fake_release */
-	bool reverse;	   /* release the newest first */
+	bool hold;    /* keep requests until fake_release */
+	bool reverse; /* release the newest first */
 	struct list held;
 	uint32_t held_count, most_held;
 	uint64_t writes, reads, flushes, trims, zeroes, fua, no_hole;
@@ -35,7 +35,8 @@ struct conductor {
 
 struct conductor *fake_conductor_open(const struct env *env);
 void fake_conductor_close(struct conductor **c);
-struct volume *fake_volume_add(struct conductor *c, const char *name, uint64_t bytes, uint32_t block_bytes);
+struct volume *fake_volume_add(struct conductor *c, const char *name, uint64_t bytes,
+			       uint32_t block_bytes);
 
 /* Finish up to n held requests; with rc if it is not 0. */
 void fake_release(struct conductor *c, uint32_t n, int rc);

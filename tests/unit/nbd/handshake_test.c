@@ -47,7 +47,8 @@ static enum nbd_handshake_effect answer(void)
 	while (e == NBD_HANDSHAKE_AGAIN) {
 		uint32_t used = 0;
 
-		e = nbd_handshake_step(&t->h, t->in + t->used, t->in_bytes - t->used, &used, &t->put);
+		e = nbd_handshake_step(&t->h, t->in + t->used, t->in_bytes - t->used, &used,
+				       &t->put);
 		t->used += used;
 		ck_assert_uint_le(t->used, t->in_bytes);
 	}
@@ -218,14 +219,15 @@ START_TEST(export_name_that_fails_closes_without_a_word)
 	begin(3);
 	append_option(NBD_OPT_EXPORT_NAME, "nope", 4);
 	ck_assert_int_eq(answer(), NBD_HANDSHAKE_FIND);
-	ck_assert_int_eq(nbd_handshake_not_found(&t->h, -ERR_NOT_FOUND, "", &t->put), NBD_HANDSHAKE_CLOSE);
+	ck_assert_int_eq(nbd_handshake_not_found(&t->h, -ERR_NOT_FOUND, "", &t->put),
+			 NBD_HANDSHAKE_CLOSE);
 	expect_nothing();
 }
 END_TEST
 
 START_TEST(export_name_hostile_payloads_close)
 {
-	static const char *const names[] = { "a\xff", "g/v?session=1&slot=0&gen=1" };
+	static const char *const names[] = {"a\xff", "g/v?session=1&slot=0&gen=1"};
 
 	begin(3);
 	append_option(NBD_OPT_EXPORT_NAME, names[_i], (uint32_t)strlen(names[_i]));
@@ -292,9 +294,9 @@ END_TEST
 
 START_TEST(options_of_later_versions_are_refused_politely)
 {
-	static const uint32_t options[] = { NBD_OPT_STARTTLS, NBD_OPT_STRUCTURED_REPLY,
-					    NBD_OPT_LIST_META_CONTEXT, NBD_OPT_SET_META_CONTEXT,
-					    NBD_OPT_EXTENDED_HEADERS };
+	static const uint32_t options[] = {NBD_OPT_STARTTLS, NBD_OPT_STRUCTURED_REPLY,
+					   NBD_OPT_LIST_META_CONTEXT, NBD_OPT_SET_META_CONTEXT,
+					   NBD_OPT_EXTENDED_HEADERS};
 
 	begin(3);
 	append_option(options[_i], "some data", 9);
@@ -308,7 +310,7 @@ END_TEST
 
 START_TEST(unknown_options_are_consumed_and_unsupported)
 {
-	static const uint32_t options[] = { NBD_OPT_PEEK_EXPORT, 0, 12, 0x80000001u, UINT32_MAX };
+	static const uint32_t options[] = {NBD_OPT_PEEK_EXPORT, 0, 12, 0x80000001u, UINT32_MAX};
 
 	begin(3);
 	append_option(options[_i], "0123456789", 10);
@@ -354,7 +356,7 @@ static uint32_t read_infos(uint32_t option, uint32_t count)
 
 START_TEST(info_then_go_give_the_same_answers)
 {
-	static const uint32_t options[] = { NBD_OPT_INFO, NBD_OPT_GO };
+	static const uint32_t options[] = {NBD_OPT_INFO, NBD_OPT_GO};
 
 	begin(3);
 	for (int i = 0; i < 2; i++) {
@@ -418,12 +420,12 @@ START_TEST(info_with_lengths_that_disagree_is_invalid)
 		uint32_t bytes, name_bytes;
 		uint16_t infos;
 	} cases[] = {
-		{ 0, 0, 0 },		{ 3, 0, 0 },	      { 4, 0, 0 },	{ 5, 0, 0 },
-		{ 9, 4, 0 },		{ 9, UINT32_MAX, 0 }, { 9, 3, 1 },	{ 9, 3, 0xffff },
-		{ 10, 3, 0 },		{ 11, 3, 0 },	      { 12, 3, 1 },	{ 9, 0x80000003u, 0 },
-		{ 9, 0xfffffffdu, 0 },
+		{0, 0, 0},	     {3, 0, 0},		 {4, 0, 0},  {5, 0, 0},
+		{9, 4, 0},	     {9, UINT32_MAX, 0}, {9, 3, 1},  {9, 3, 0xffff},
+		{10, 3, 0},	     {11, 3, 0},	 {12, 3, 1}, {9, 0x80000003u, 0},
+		{9, 0xfffffffdu, 0},
 	};
-	uint8_t payload[64] = { 0 };
+	uint8_t payload[64] = {0};
 	struct cursor c;
 
 	begin(3);
@@ -445,9 +447,18 @@ START_TEST(names_that_are_no_text_are_invalid)
 		const char *name;
 		uint32_t bytes;
 	} cases[] = {
-		{ "a\0b", 3 }, { "\xff", 1 },	     { "\xc3", 1 },		{ "\xc0\x80", 2 },
-		{ "\x80", 1 }, { "\xed\xa0\x80", 3 }, { "\xe0\x80\x80", 3 },	{ "\xf4\x90\x80\x80", 4 },
-		{ "\xe2\x82", 2 }, { "\xf5\x80\x80\x80", 4 }, { "\xf0\x80\x80\x80", 4 }, { "\xc3(", 2 },
+		{"a\0b", 3},
+		{"\xff", 1},
+		{"\xc3", 1},
+		{"\xc0\x80", 2},
+		{"\x80", 1},
+		{"\xed\xa0\x80", 3},
+		{"\xe0\x80\x80", 3},
+		{"\xf4\x90\x80\x80", 4},
+		{"\xe2\x82", 2},
+		{"\xf5\x80\x80\x80", 4},
+		{"\xf0\x80\x80\x80", 4},
+		{"\xc3(", 2},
 	};
 
 	begin(3);
@@ -460,7 +471,8 @@ END_TEST
 
 START_TEST(names_in_utf8_are_looked_for)
 {
-	static const char *const names[] = { "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x90\x9f", "g/v?x=1" };
+	static const char *const names[] = {"\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x90\x9f",
+					    "g/v?x=1"};
 
 	begin(3);
 	append_info(NBD_OPT_INFO, names[_i], (uint32_t)strlen(names[_i]), 0);
@@ -500,12 +512,13 @@ START_TEST(refusals_say_why)
 		uint32_t type;
 		const char *message, *text;
 	} cases[] = {
-		{ -ERR_NOT_FOUND, NBD_REP_ERR_UNKNOWN, "", "no such export" },
-		{ -ERR_NOT_PRIMARY, NBD_REP_ERR_POLICY, "the primary is site west", "the primary is site west" },
-		{ -ERR_SUSPENDED, NBD_REP_ERR_POLICY, "suspended", "suspended" },
-		{ -ERR_UNSUPPORTED, NBD_REP_ERR_UNSUP, "", "not available in this version" },
-		{ -ERR_NO_QUORUM, NBD_REP_ERR_POLICY, "", "no quorum" },
-		{ -ERR_NOMEM, NBD_REP_ERR_PLATFORM, NULL, "out of memory" },
+		{-ERR_NOT_FOUND, NBD_REP_ERR_UNKNOWN, "", "no such export"},
+		{-ERR_NOT_PRIMARY, NBD_REP_ERR_POLICY, "the primary is site west",
+		 "the primary is site west"},
+		{-ERR_SUSPENDED, NBD_REP_ERR_POLICY, "suspended", "suspended"},
+		{-ERR_UNSUPPORTED, NBD_REP_ERR_UNSUP, "", "not available in this version"},
+		{-ERR_NO_QUORUM, NBD_REP_ERR_POLICY, "", "no quorum"},
+		{-ERR_NOMEM, NBD_REP_ERR_PLATFORM, NULL, "out of memory"},
 	};
 
 	begin(3);
@@ -547,7 +560,7 @@ END_TEST
 
 START_TEST(large_export_name_closes_and_large_abort_is_acknowledged)
 {
-	static const uint32_t options[] = { NBD_OPT_EXPORT_NAME, NBD_OPT_ABORT };
+	static const uint32_t options[] = {NBD_OPT_EXPORT_NAME, NBD_OPT_ABORT};
 
 	begin(3);
 	append_option_header(options[_i], 100000);
@@ -561,7 +574,7 @@ END_TEST
 
 START_TEST(option_above_1m_closes)
 {
-	static const uint32_t lengths[] = { NBD_OPTION_DRAIN_BYTES_MAX + 1, 0x80000000u, UINT32_MAX };
+	static const uint32_t lengths[] = {NBD_OPTION_DRAIN_BYTES_MAX + 1, 0x80000000u, UINT32_MAX};
 
 	begin(3);
 	append_option_header(NBD_OPT_GO, lengths[_i]);
@@ -584,12 +597,13 @@ END_TEST
 START_TEST(flags_of_a_read_only_export_offer_no_changes)
 {
 	ck_assert_uint_eq(nbd_export_flags(&t->info),
-			  NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA | NBD_FLAG_SEND_TRIM |
-				  NBD_FLAG_SEND_WRITE_ZEROES | NBD_FLAG_CAN_MULTI_CONN);
+			  NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA |
+				  NBD_FLAG_SEND_TRIM | NBD_FLAG_SEND_WRITE_ZEROES |
+				  NBD_FLAG_CAN_MULTI_CONN);
 	t->info.read_only = true;
 	ck_assert_uint_eq(nbd_export_flags(&t->info),
-			  NBD_FLAG_HAS_FLAGS | NBD_FLAG_READ_ONLY | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA |
-				  NBD_FLAG_CAN_MULTI_CONN);
+			  NBD_FLAG_HAS_FLAGS | NBD_FLAG_READ_ONLY | NBD_FLAG_SEND_FLUSH |
+				  NBD_FLAG_SEND_FUA | NBD_FLAG_CAN_MULTI_CONN);
 }
 END_TEST
 

@@ -8,7 +8,7 @@
 
 void raw_connect(struct raw_client *c, struct fake *f, struct env *env, const char *address)
 {
-	struct net_connect_req req = { 0 };
+	struct net_connect_req req = {0};
 	struct fake_wait wait;
 
 	c->fake = f;
@@ -27,8 +27,8 @@ void raw_close(struct raw_client *c)
 
 int raw_send(struct raw_client *c, const void *data, uint32_t bytes)
 {
-	struct iovec iov = { .iov_base = (void *)(uintptr_t)data, .iov_len = bytes };
-	struct net_io_req req = { .iov = &iov, .iov_count = 1 };
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)data, .iov_len = bytes};
+	struct net_io_req req = {.iov = &iov, .iov_count = 1};
 	struct fake_wait wait;
 
 	fake_arm_on(c->env, &wait, &req.done);
@@ -41,8 +41,8 @@ uint32_t raw_recv(struct raw_client *c, void *data, uint32_t bytes)
 	uint32_t got = 0;
 
 	while (got < bytes) {
-		struct iovec iov = { .iov_base = (uint8_t *)data + got, .iov_len = bytes - got };
-		struct net_io_req req = { .iov = &iov, .iov_count = 1 };
+		struct iovec iov = {.iov_base = (uint8_t *)data + got, .iov_len = bytes - got};
+		struct net_io_req req = {.iov = &iov, .iov_count = 1};
 		struct fake_wait wait;
 		int rc;
 
@@ -156,14 +156,15 @@ uint32_t raw_go(struct raw_client *c, const char *name)
 int raw_request_flags(struct raw_client *c, uint16_t type, uint16_t flags, uint64_t cookie,
 		      uint64_t offset, uint32_t length)
 {
-	struct nbd_request q = { flags, type, cookie, offset, length };
+	struct nbd_request q = {flags, type, cookie, offset, length};
 	uint8_t bytes[NBD_REQUEST_BYTES];
 
 	nbd_put_request(bytes, &q);
 	return raw_send(c, bytes, sizeof(bytes));
 }
 
-int raw_request(struct raw_client *c, uint16_t type, uint64_t cookie, uint64_t offset, uint32_t length)
+int raw_request(struct raw_client *c, uint16_t type, uint64_t cookie, uint64_t offset,
+		uint32_t length)
 {
 	return raw_request_flags(c, type, 0, cookie, offset, length);
 }

@@ -43,7 +43,8 @@ uint32_t raw_rep(struct raw_client *c);
 /* Greet and GO: the type of the final reply. */
 uint32_t raw_go(struct raw_client *c, const char *name);
 
-int raw_request(struct raw_client *c, uint16_t type, uint64_t cookie, uint64_t offset, uint32_t length);
+int raw_request(struct raw_client *c, uint16_t type, uint64_t cookie, uint64_t offset,
+		uint32_t length);
 int raw_request_flags(struct raw_client *c, uint16_t type, uint16_t flags, uint64_t cookie,
 		      uint64_t offset, uint32_t length);
 /* Header of the next reply: its error, RAW_EOF at the end. */

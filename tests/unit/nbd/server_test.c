@@ -59,8 +59,10 @@ static void teardown(void)
 	if (server != NULL)
 		ck_assert_int_eq(stop_server(), 0);
 	/* nothing of the engine's is left: every buf is back */
-	ck_assert_uint_eq(buf_pool_free_count(f->env->bufs, BUF_1M), f->world_env->buf_sizes.count[BUF_1M]);
-	ck_assert_uint_eq(buf_pool_free_count(f->env->bufs, BUF_4K), f->world_env->buf_sizes.count[BUF_4K]);
+	ck_assert_uint_eq(buf_pool_free_count(f->env->bufs, BUF_1M),
+			  f->world_env->buf_sizes.count[BUF_1M]);
+	ck_assert_uint_eq(buf_pool_free_count(f->env->bufs, BUF_4K),
+			  f->world_env->buf_sizes.count[BUF_4K]);
 	fake_conductor_close(&world);
 	fake_close(&f);
 	free(data);
@@ -97,7 +99,8 @@ static void expect_reply(struct raw_client *c, uint64_t cookie, uint32_t error)
 	ck_assert_uint_eq(got, cookie);
 }
 
-static void write_at(struct raw_client *c, uint64_t cookie, uint64_t off, const void *p, uint32_t bytes)
+static void write_at(struct raw_client *c, uint64_t cookie, uint64_t off, const void *p,
+		     uint32_t bytes)
 {
 	ck_assert_int_eq(raw_request(c, NBD_CMD_WRITE, cookie, off, bytes), 0);
 	ck_assert_int_eq(raw_send(c, p, bytes), 0);
@@ -108,9 +111,11 @@ START_TEST(written_bytes_are_read_back)
 	static const struct {
 		uint64_t off;
 		uint32_t bytes;
-	} ranges[] = { { 0, 4096 },	   { 513, 77 },		  { 4095, 2 },	 { MIB - 1, 2 },
-		       { 3, 5 * MIB + 11 }, { SIZE - 1, 1 },	  { MIB, MIB },	 { 65536, 131072 },
-		       { 7, 20 * MIB },	   { SIZE - 32u * MIB, 32u * MIB } };
+	} ranges[] = {{0, 4096},	 {513, 77},
+		      {4095, 2},	 {MIB - 1, 2},
+		      {3, 5 * MIB + 11}, {SIZE - 1, 1},
+		      {MIB, MIB},	 {65536, 131072},
+		      {7, 20 * MIB},	 {SIZE - 32u * MIB, 32u * MIB}};
 	uint32_t n = ranges[_i].bytes;
 	uint8_t *back = malloc(n);
 	struct raw_client c;
@@ -213,7 +218,7 @@ END_TEST
 START_TEST(bytes_may_trickle_in)
 {
 	uint8_t bytes[NBD_REQUEST_BYTES + 100];
-	struct nbd_request q = { 0, NBD_CMD_WRITE, 9, 4090, 100 };
+	struct nbd_request q = {0, NBD_CMD_WRITE, 9, 4090, 100};
 	struct raw_client c;
 
 	start();
@@ -240,7 +245,8 @@ START_TEST(many_requests_in_one_piece_are_all_served)
 	start();
 	c = client();
 	for (uint32_t i = 0; i < count; i++) {
-		struct nbd_request q = { i % 2 != 0 ? NBD_CMD_FLAG_FUA : 0, NBD_CMD_WRITE, i, i * 512ull, 512 };
+		struct nbd_request q = {i % 2 != 0 ? NBD_CMD_FLAG_FUA : 0, NBD_CMD_WRITE, i,
+					i * 512ull, 512};
 
 		nbd_put_request(data + i * one, &q);
 		memset(data + i * one + NBD_REQUEST_BYTES, (int)(i % 251), 512);
@@ -308,7 +314,9 @@ START_TEST(zero_trim_and_flags_reach_the_volume)
 	start();
 	c = client();
 	memset(v->data, 0xff, SIZE);
-	ck_assert_int_eq(raw_request_flags(&c, NBD_CMD_WRITE_ZEROES, NBD_CMD_FLAG_NO_HOLE, 1, 100, 40u * MIB), 0);
+	ck_assert_int_eq(raw_request_flags(&c, NBD_CMD_WRITE_ZEROES, NBD_CMD_FLAG_NO_HOLE, 1, 100,
+					   40u * MIB),
+			 0);
 	expect_reply(&c, 1, 0);
 	ck_assert_uint_eq(v->data[99], 0xff);
 	ck_assert_uint_eq(v->data[100], 0);
@@ -325,7 +333,7 @@ END_TEST
 
 START_TEST(read_only_export_refuses_changes)
 {
-	static const uint16_t types[] = { NBD_CMD_TRIM, NBD_CMD_WRITE_ZEROES };
+	static const uint16_t types[] = {NBD_CMD_TRIM, NBD_CMD_WRITE_ZEROES};
 	struct raw_client c;
 
 	v->info.read_only = true;
@@ -346,8 +354,10 @@ START_TEST(volume_errors_are_answered_and_survived)
 	static const struct {
 		int rc;
 		uint32_t error;
-	} cases[] = { { -ERR_IO, NBD_EIO }, { -ERR_CORRUPT, NBD_EIO }, { -ERR_FULL, NBD_ENOSPC },
-		      { -ERR_POOL_EMPTY, NBD_EIO } };
+	} cases[] = {{-ERR_IO, NBD_EIO},
+		     {-ERR_CORRUPT, NBD_EIO},
+		     {-ERR_FULL, NBD_ENOSPC},
+		     {-ERR_POOL_EMPTY, NBD_EIO}};
 	struct raw_client c;
 
 	start();
@@ -365,7 +375,7 @@ START_TEST(volume_errors_are_answered_and_survived)
 }
 END_TEST
 
-/* After the header of a streamed read says success, closing is the only way to tell of a failure. */
+/* Once the header of a streamed read says success, only closing can tell of a failure. */
 START_TEST(streamed_read_that_fails_late_closes)
 {
 	struct raw_client c;
@@ -603,7 +613,8 @@ START_TEST(tiny_pool_serves_everybody)
 	for (uint32_t i = 0; i < CROWD; i++) {
 		ck_assert(r[i].over);
 		ck_assert_uint_eq(r[i].got, bytes);
-		ck_assert_int_eq(memcmp(data + i * bytes + NBD_SIMPLE_REPLY_BYTES, v->data + i, each), 0);
+		ck_assert_int_eq(
+			memcmp(data + i * bytes + NBD_SIMPLE_REPLY_BYTES, v->data + i, each), 0);
 	}
 	fill(data, each, 77);
 	for (uint32_t i = 0; i < CROWD; i++) {
@@ -784,7 +795,7 @@ END_TEST
 
 static void setup_tiny(void)
 {
-	static const struct buf_pool_sizes tiny = { .count = { 2, 1, 2 } };
+	static const struct buf_pool_sizes tiny = {.count = {2, 1, 2}};
 
 	setup_bufs(&tiny);
 }
