@@ -363,9 +363,12 @@ static void conn_step(struct op *op)
 		conn_tick(c);
 	}
 	if (c->state == CONN_ENDING) {
-		if (op->waits == 0)
-			conn_free(c); /* c is dead */
-		return;		      /* wait: what is in flight */
+		if (op->waits != 0)
+			return; /* wait: what is in flight */
+		net_close(&c->conn);
+		op_wake(c->links->opts.owner);
+		conn_free(c); /* c is dead */
+		return;
 	}
 	if (c->conn != NULL)
 		conn_pump(c);
@@ -657,10 +660,6 @@ static void conn_free(struct qconn *c)
 	op_unqueue(&c->op);
 	list_remove(&c->link);
 	c->links->conn_count--;
-	if (c->op.waits == 0) {
-		net_close(&c->conn);
-		op_wake(c->links->opts.owner);
-	}
 	LIST_FOR_EACH_SAFE(n, &c->out)
 		free(container_of(n, struct out_frame, link));
 	free(c->in);

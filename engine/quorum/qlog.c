@@ -47,9 +47,10 @@ int qlog_open(struct ready *ready, struct disk *disk, const struct qlog_opts *op
 
 	if (disk->bytes < QUORUM_FILE_BYTES)
 		return -ERR_CONFIG;
-	q = calloc(1, sizeof(*q));
+	q = aligned_alloc(BLOCK_BYTES, sizeof(*q)); /* for block[], which is given to the disk */
 	if (q == NULL)
 		return -ERR_NOMEM;
+	memset(q, 0, sizeof(*q));
 	q->batches = calloc(BATCHES_MAX, sizeof(q->batches[0]));
 	if (q->batches == NULL) {
 		free(q);
