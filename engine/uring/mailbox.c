@@ -6,11 +6,14 @@
  * Invariants.  M1  The eventfd is written whenever the list goes from empty to not empty, so a
  *                  receiver that found it empty is woken by what comes later.
  *              M2  The receiver's op is woken only in its own thread.
+ *              M3  Once mail was taken its poster touches the mailbox no more, so that mail may say
+ *                  "close it": the eventfd is written and the list changed under one lock.
  * States.      OPEN -> CLOSING [close]: the read is canceled; its completion frees the mailbox.
  * Ownership.   Mail belongs to the mailbox from post to take.
- * Failure.     A write to an eventfd fails only when its counter is full, which means it was
- *              written before: that is fine.
- * Locks.       The mutex guards the list alone and is never held over a call out of this file.
+ * Failure.     A write to an eventfd blocks or fails only when its counter is full; the reader
+ *              empties it with each read, so it is not.
+ * Locks.       The mutex guards the list; it is held over the write to the eventfd (M3), which does
+ *              not block, and over nothing else.
  */
 #include "engine/uring/mailbox.h"
 
@@ -92,18 +95,16 @@ static void mailbox_post(struct mailbox *mailbox, struct mail *mail)
 {
 	struct uring_mailbox *m = container_of(mailbox, struct uring_mailbox, mailbox);
 	uint64_t one = 1;
-	bool was_empty;
 
 	assert(mailbox->receiver != NULL);
 	pthread_mutex_lock(&m->lock);
-	was_empty = list_empty(&m->mails);
-	list_push_back(&m->mails, &mail->link);
-	pthread_mutex_unlock(&m->lock);
-	if (was_empty) { /* M1 */
+	if (list_empty(&m->mails)) { /* M1, M3 */
 		ssize_t n = write(m->fd, &one, sizeof(one));
 
 		assert(n == (ssize_t)sizeof(one));
 	}
+	list_push_back(&m->mails, &mail->link);
+	pthread_mutex_unlock(&m->lock);
 }
 
 static struct mail *mailbox_take(struct mailbox *mailbox)
