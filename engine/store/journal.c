@@ -133,13 +133,25 @@ void journal_free(struct journal **journal)
 {
 	struct journal *j = *journal;
 
-	*journal = NULL;
 	if (j == NULL)
 		return;
 	op_unqueue(&j->op);
-	journal_recovery_free(j);
+	journal_recovery_unqueue(j);
 	for (uint64_t n = j->head; n < j->queue_tail; n++)
 		pending_clear(journal_pending(j, n));
+	journal_abandon(journal);
+}
+
+void journal_abandon(struct journal **journal)
+{
+	struct journal *j = *journal;
+
+	*journal = NULL;
+	if (j == NULL)
+		return;
+	journal_recovery_free(j);
+	for (uint64_t n = j->head; n < j->queue_tail; n++)
+		free(journal_pending(j, n)->header);
 	for (uint32_t i = 0; i < JOURNAL_WRITES; i++)
 		free(j->writes[i].header);
 	for (uint32_t i = 0; i < 2; i++)

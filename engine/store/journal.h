@@ -58,7 +58,8 @@ MUST_CHECK int journal_create(const struct journal_opts *opts, struct lsn begin,
 /* The journal of a checkpointed root; journal_recover next. */
 MUST_CHECK int journal_from_root(const struct journal_opts *opts, const struct journal_root *root,
 				 struct journal **ret);
-void journal_free(struct journal **j); /* memory only; gives records back */
+void journal_free(struct journal **j);	  /* nothing in flight; gives records back */
+void journal_abandon(struct journal **j); /* after a crash: bufs, ready queue and requests are gone */
 /* Gives every segment back to space (a deleted replica): reusable after the next checkpoint. */
 void journal_give_all(struct journal *j);
 

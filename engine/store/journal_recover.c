@@ -609,6 +609,12 @@ static void stop(struct recovery *v, bool hole)
 	finish(v, 0);
 }
 
+void journal_recovery_unqueue(struct journal *j)
+{
+	if (j->recovery != NULL)
+		op_unqueue(&j->recovery->op);
+}
+
 void journal_recovery_free(struct journal *j)
 {
 	struct recovery *v = j->recovery;
@@ -616,7 +622,6 @@ void journal_recovery_free(struct journal *j)
 	j->recovery = NULL;
 	if (v == NULL)
 		return;
-	op_unqueue(&v->op);
 	free(v->buffer);
 	free(v);
 }

@@ -110,6 +110,7 @@ void journal_segment_append(struct journal *j, const struct jsegment *s);
 /* journal_queue.c */
 void journal_durable_move(struct journal *j, uint64_t upto);
 /* journal_recover.c */
+void journal_recovery_unqueue(struct journal *j);
 void journal_recovery_free(struct journal *j);
 /* journal_write.c */
 void journal_step(struct op *op);

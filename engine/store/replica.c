@@ -81,19 +81,31 @@ void replica_free(struct replica **replica)
 {
 	struct replica *r = *replica;
 
-	*replica = NULL;
 	if (r == NULL)
 		return;
 	op_unqueue(&r->op);
 	op_unqueue(&r->recover_op);
+	replica_destroy_unqueue(r);
+	replica_jobs_release(r);
+	journal_free(&r->journal);
+	replica_abandon(replica);
+}
+
+void replica_abandon(struct replica **replica)
+{
+	struct replica *r = *replica;
+
+	*replica = NULL;
+	if (r == NULL)
+		return;
 	for (uint32_t i = 0; i < r->volume_count; i++) {
 		if (r->volumes[i].map != NULL)
 			map_free(&r->volumes[i].map);
 	}
-	journal_free(&r->journal);
+	journal_abandon(&r->journal);
 	index_close(&r->index);
 	replica_jobs_close(r);
-	replica_destroy_free(r);
+	free(r->destroy);
 	free(r);
 }
 

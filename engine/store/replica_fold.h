@@ -16,7 +16,9 @@ MUST_CHECK int replica_from_root(struct store *s, const struct replica_root *roo
  * own records).  Starts a fresh segment at the tail before the first append.
  * done: 0 (has_hole may be set), -ERR_IO, -ERR_CORRUPT. */
 void replica_recover(struct replica *r, struct completion *done);
-void replica_free(struct replica **r); /* memory only */
+void replica_free(struct replica **r); /* nothing of it is in flight; touches no disk */
+/* store_abandon: after a crash bufs, ready queue and requests are gone; only frees memory. */
+void replica_abandon(struct replica **r);
 uint64_t replica_recovery_read_bytes(const struct replica *r);
 /* Free all of r on disk, too (old root of a switched group, a staging root found at open): its maps
  * are discarded in the background, its segments given, the checkpoint that follows is the caller's. */

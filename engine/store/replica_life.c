@@ -68,6 +68,7 @@ static void destroy_step(struct op *op)
 		return; /* wait: holds, I/O in flight, the checkpoint */
 	if (!d->given) {
 		d->given = true;
+		store_forget_replica(r->s, r);
 		replica_give_all(r);
 		completion_arm(&d->waited, op, WAIT_CHECKPOINT);
 		store_checkpoint(r->s, &d->waited);
@@ -96,12 +97,10 @@ static void destroy(struct replica *r, struct completion *done)
 	op_wake(&d->op);
 }
 
-void replica_destroy_free(struct replica *r)
+void replica_destroy_unqueue(struct replica *r)
 {
 	if (r->destroy != NULL)
 		op_unqueue(&r->destroy->op);
-	free(r->destroy);
-	r->destroy = NULL;
 }
 
 void replica_hold(struct replica *r)

@@ -31,11 +31,14 @@ int replica_jobs_open(struct replica *r)
 	return 0;
 }
 
-/* Memory only: an abandoned store has lost its requests; records they held are given back. */
-void replica_jobs_close(struct replica *r)
+void replica_jobs_release(struct replica *r)
 {
 	for (uint32_t i = 0; r->jobs != NULL && i < READ_JOBS; i++)
 		record_unref(&r->jobs[i].record);
+}
+
+void replica_jobs_close(struct replica *r)
+{
 	free(r->jobs);
 	free(r->scratches);
 	r->jobs = NULL;

@@ -115,7 +115,7 @@ void replica_space_freed(struct replica *r);
 void replica_epoch_add(struct replica *r, const struct record_view *v);
 
 /* replica_life.c */
-void replica_destroy_free(struct replica *r);
+void replica_destroy_unqueue(struct replica *r);
 
 /* replica_commit.c */
 int replica_apply_first(struct replica *r, bool may_grow); /* 0, -ERR_AGAIN, -ERR_NOMEM */
@@ -123,7 +123,8 @@ bool replica_commit_next(struct replica *r, struct lsn upto, struct lsn *ret_end
 
 /* replica_read_job.c */
 MUST_CHECK int replica_jobs_open(struct replica *r);
-void replica_jobs_close(struct replica *r);
+void replica_jobs_release(struct replica *r); /* records of jobs */
+void replica_jobs_close(struct replica *r);   /* memory only */
 void read_wait_begin(struct replica *r, struct read_wait *w, struct op *op);
 bool read_wait_job(struct replica *r, struct read_wait *w); /* false: wait */
 void read_wait_end(struct replica *r, struct read_wait *w);
