@@ -302,7 +302,7 @@ static bool append_go(struct qlog *q, struct qlog_req *r)
 	default:
 		b = &q->batches[(q->batch_first + q->batch_count) % BATCHES_MAX];
 		b->lsn = r->batch.lsn;
-		b->last_index = r->batch.first_index + r->batch.count - 1;
+		b->first_index = r->batch.first_index;
 		b->block = tail;
 		b->blocks = blocks;
 		q->batch_count++;
@@ -349,18 +349,20 @@ static bool snapshot_go(struct qlog *q, struct qlog_req *r)
 	}
 }
 
-/* The first batch that holds an entry above keep_after; all of the log goes on install. */
+/*
+ * The head is the last batch that starts at or below keep_after + 1: every later one starts above,
+ * so replay from it is whole.  (The first that holds an entry above keep_after would not do: a later
+ * batch may have truncated it and start below it.)  On install all of the log goes.
+ */
 static void snapshot_head(struct qlog *q, struct qlog_req *r)
 {
 	uint32_t i = 0;
 
-	while (i < q->batch_count) {
-		const struct qlog_batch *b = &q->batches[(q->batch_first + i) % BATCHES_MAX];
-
-		if (!r->install && b->last_index > r->keep_after)
-			break;
-		i++;
-	}
+	if (r->install)
+		i = q->batch_count;
+	for (uint32_t k = i; k < q->batch_count; k++)
+		if (q->batches[(q->batch_first + k) % BATCHES_MAX].first_index <= r->keep_after + 1)
+			i = k;
 	r->snapshot.seq = q->snapshot_seq + 1;
 	r->snapshot.lsn = q->lsn;
 	if (i == q->batch_count) {

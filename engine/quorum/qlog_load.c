@@ -212,7 +212,7 @@ static int judge_log(struct qlog *q)
 			break;
 		kept = &q->batches[q->batch_count++];
 		kept->lsn = b.lsn;
-		kept->last_index = b.first_index + b.count - 1;
+		kept->first_index = b.first_index;
 		kept->block = block;
 		kept->blocks = blocks;
 		q->used += blocks;

@@ -10,7 +10,7 @@
 enum { REQ_META, REQ_APPEND, REQ_SNAPSHOT };
 
 struct qlog_batch {
-	uint64_t lsn, last_index;
+	uint64_t lsn, first_index;
 	uint32_t block, blocks;
 };
 
