@@ -84,7 +84,7 @@ static void footer_write(struct journal *j, uint32_t i)
 	segment_trailer_encode(f->data + padded, &t);
 	f->state = FOOTER_WRITING;
 	completion_arm(&f->req.done, &j->op, WAIT_FOOTER(i));
-	disk_io(j->o.disk, &f->req, DISK_WRITE, 0, end - padded - BLOCK_BYTES, f->data,
+	disk_io(j->o.disk, &f->req, DISK_WRITE, DISK_FUA, end - padded - BLOCK_BYTES, f->data,
 		padded + BLOCK_BYTES);
 	count(j, CTR_JOURNAL_BYTES, padded + BLOCK_BYTES);
 }
