@@ -161,6 +161,7 @@ static bool kinds_report(const struct runner *r, uint64_t seeds)
 int runner_main(struct runner *r, int argc, char **argv)
 {
 	uint64_t start = real_ms(), sim_ns = 0, failed = 0, seeds = 0, first_found = 0;
+	bool kinds_ok;
 	int rc;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -190,7 +191,8 @@ int runner_main(struct runner *r, int argc, char **argv)
 		       failed > 0 ? "found" : "NOT FOUND", (unsigned long long)(failed > 0 ? first_found : seeds));
 		return failed > 0 ? 0 : 1;
 	}
-	if (!kinds_report(r, seeds) || seeds == 0)
-		return 1;
-	return failed > 0 ? 1 : 0;
+	kinds_ok = kinds_report(r, seeds);
+	printf("%llu passed, %llu failed, 0 skipped\n", (unsigned long long)(seeds - failed),
+	       (unsigned long long)(failed + !kinds_ok));
+	return failed > 0 || !kinds_ok || seeds == 0;
 }

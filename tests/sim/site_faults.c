@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/sim/site_faults.c: which fault, when, for how long; all by the seed. */
+#include "proto/store.h"
 #include "tests/sim/site_sim.h"
 
 static const struct {
@@ -163,12 +164,14 @@ static bool fault_lasting(struct sim *s, const struct sim_fault *f)
 	}
 }
 
-/* A bit where another copy makes it good: one of the superblock copies at the disk's beginning. */
+/* A bit where other copies make it good: a superblock or the floors beside it. */
 static void flip_bit(struct sim *s, uint32_t site)
 {
 	struct sim_disk *d = s->sites[site].disk;
+	uint64_t off = super_region_off(d->disk.bytes, (uint32_t)prng_below(&s->prng, SUPER_COPIES));
 
-	sim_disk_flip(d, prng_below(&s->prng, 4096), (uint32_t)prng_below(&s->prng, 8));
+	off += prng_below(&s->prng, prng_below(&s->prng, 2) ? 256 : 16384);
+	sim_disk_flip(d, off, (uint32_t)prng_below(&s->prng, 8));
 	s->sites[site].flipped = true;
 }
 

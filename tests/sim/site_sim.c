@@ -290,7 +290,7 @@ static void run(const struct runner_opts *o, uint64_t seed, struct runner_result
 	}
 	counts[SIM_TORN] += s->w->stats.disk_torn_sectors;
 	counts[SIM_LOST] += s->w->stats.disk_lost_sectors;
-	sim_close(s);
+	sim_close(s); /* counts too */
 	for (uint32_t i = 0; i < SIM_KINDS; i++)
 		kinds[i].count += counts[i];
 	free(s);

@@ -84,7 +84,7 @@ struct sim_site {
 	/* what the checkers saw in this life */
 	uint64_t seen_cfg, seen_epoch, seen_applied;
 	struct store_floor floor;
-	uint64_t wraps_last;
+	uint64_t journal_bytes; /* written in all lives */
 };
 
 /* What is known of an epoch: it belongs to one boot of one site (I3). */

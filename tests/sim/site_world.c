@@ -124,8 +124,9 @@ static void take_counters(struct sim_site *x)
 {
 	if (x->engine == NULL)
 		return;
+	x->journal_bytes += x->engine->env.counters->v[CTR_JOURNAL_BYTES];
 	x->sim->kinds[SIM_FOLDS] += x->engine->env.counters->v[CTR_FOLDS];
-	x->sim->kinds[SIM_WRAPS] += x->engine->env.counters->v[CTR_JOURNAL_BYTES] / (STORE_BYTES * 6 / 100);
+	x->sim->kinds[SIM_FULL_COPIES] += x->engine->env.counters->v[CTR_REPL_BASE_BYTES] > 0;
 	memset(x->engine->env.counters, 0, sizeof(*x->engine->env.counters));
 }
 
@@ -253,6 +254,7 @@ void sim_close(struct sim *s)
 	for (uint32_t i = 0; i < SIM_MEMBERS; i++) {
 		if (s->sites[i].node->up)
 			on_crash(s->sites[i].node);
+		s->kinds[SIM_WRAPS] += s->sites[i].journal_bytes / (STORE_BYTES * 6 / 100);
 	}
 	for (uint32_t i = 0; i < s->client_count; i++)
 		client_free(&s->clients[i]);

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tests/scenario/scenarios.c: the table of QUORUM 4.5, each line as a script on the simulator.
+ *
+ * Site a is primary, b is in sync, w is the witness, one client writes all the time.  Times are
+ * virtual; the bounds are those of QUORUM 4.8 with default timers.  Every scenario ends with
+ * everything healed, in sync, and all content read back.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/err.h"
+#include "tests/sim/site_sim.h"
+
+#define VOLUME_BYTES (8ull << 20)
+
+struct scenario {
+	const char *name;
+	void (*act)(struct sim *s);
+};
+
+/* --- words of the scripts --- */
+
+static struct client *client_of(struct sim *s)
+{
+	return s->clients[0];
+}
+
+static struct group_probe probe(struct sim *s, uint32_t site)
+{
+	struct group_probe p;
+
+	memset(&p, 0, sizeof(p));
+	if (sim_site_serving(&s->sites[site]))
+		(void)conductor_group_probe(site_conductor(s->sites[site].site), &s->group, &p);
+	return p;
+}
+
+static bool b_is_open(struct sim *s)
+{
+	return probe(s, 1).is_open;
+}
+
+static uint32_t isr_count(const struct sim *s)
+{
+	return (uint32_t)__builtin_popcount(s->newest.isr);
+}
+
+static bool isr_is_one(struct sim *s)
+{
+	return isr_count(s) == 1;
+}
+
+static bool client_moved(struct sim *s)
+{
+	return client_stats(client_of(s))->acked > s->acked_before + 5;
+}
+
+/* Writes are acknowledged within ns from now. */
+static void expect_acks(struct sim *s, uint64_t ns, const char *when)
+{
+	s->acked_before = client_stats(client_of(s))->acked;
+	if (!sim_run(s, ns, client_moved))
+		sim_fail(s, "no write is acknowledged within %llu ms %s", (unsigned long long)(ns / MS_NS), when);
+}
+
+static void expect_no_acks(struct sim *s, uint64_t ns, const char *when)
+{
+	s->acked_before = client_stats(client_of(s))->acked;
+	sim_run(s, ns, NULL);
+	if (client_stats(client_of(s))->acked > s->acked_before + client_stats(client_of(s))->reads / 1000000)
+		sim_fail(s, "writes are acknowledged %s", when);
+}
+
+static void expect(struct sim *s, uint64_t ns, bool (*pred)(struct sim *s), const char *what)
+{
+	if (!sim_run(s, ns, pred))
+		sim_fail(s, "not within %llu ms: %s", (unsigned long long)(ns / MS_NS), what);
+}
+
+static void expect_epoch_kept(struct sim *s, uint64_t epoch, uint64_t ns, const char *when)
+{
+	sim_run(s, ns, NULL);
+	if (s->newest.epoch != epoch)
+		sim_fail(s, "the primary changed %s", when);
+}
+
+static void expect_gap(struct sim *s, uint64_t since, uint64_t ns)
+{
+	uint64_t at = client_stats(client_of(s))->last_write_ack;
+
+	(void)since;
+	if (client_stats(client_of(s))->gap_max > ns)
+		sim_fail(s, "writes stood still for %llu ms, allowed are %llu (last at %llu ms)",
+			 (unsigned long long)(client_stats(client_of(s))->gap_max / MS_NS),
+			 (unsigned long long)(ns / MS_NS), (unsigned long long)(at / MS_NS));
+}
+
+static void cut(struct sim *s, uint32_t a, uint32_t b, bool on)
+{
+	world_cut(s->sites[a].node, s->sites[b].node, on);
+	world_cut(s->sites[b].node, s->sites[a].node, on);
+}
+
+static void cut_from_client(struct sim *s, uint32_t a, bool on)
+{
+	world_cut(s->sites[a].node, client_node(client_of(s)), on);
+	world_cut(client_node(client_of(s)), s->sites[a].node, on);
+}
+
+static void heal(struct sim *s)
+{
+	for (uint32_t i = 0; i < SIM_MEMBERS; i++) {
+		world_resume(s->sites[i].node);
+		for (uint32_t k = 0; k < SIM_MEMBERS; k++)
+			cut(s, i, k, false);
+	}
+	for (uint32_t i = 0; i < SIM_SITES; i++)
+		cut_from_client(s, i, false);
+	for (uint32_t i = 0; i < SIM_MEMBERS; i++) {
+		if (!s->sites[i].node->up)
+			sim_site_boot(&s->sites[i]);
+	}
+}
+
+#define FOREVER (1000 * SEC_NS)
+
+/* --- the scenarios --- */
+
+static void witness_dies(struct sim *s)
+{
+	uint64_t epoch = s->newest.epoch;
+
+	sim_site_crash(&s->sites[2], WORLD_CRASH_POWER, FOREVER);
+	expect_acks(s, 300 * MS_NS, "without the witness");
+	expect_epoch_kept(s, epoch, 3 * SEC_NS, "because the witness died");
+	expect_gap(s, 0, 300 * MS_NS);
+}
+
+static void primary_dies(struct sim *s)
+{
+	sim_site_crash(&s->sites[0], WORLD_CRASH_POWER, FOREVER);
+	expect(s, 1300 * MS_NS, b_is_open, "b takes over");
+	expect_acks(s, 12 * SEC_NS, "after b took over");
+}
+
+static void primary_is_killed(struct sim *s)
+{
+	sim_site_crash(&s->sites[0], WORLD_CRASH_KILL, FOREVER);
+	expect(s, 1300 * MS_NS, b_is_open, "b takes over");
+	expect_acks(s, 700 * MS_NS, "after b took over");
+	expect_gap(s, 0, 2000 * MS_NS);
+}
+
+static void primary_dies_and_returns_at_once(struct sim *s)
+{
+	sim_site_crash(&s->sites[0], WORLD_CRASH_KILL, 20 * MS_NS);
+	expect_acks(s, 3 * SEC_NS, "after a quick restart");
+}
+
+static void primary_is_isolated(struct sim *s)
+{
+	cut(s, 0, 1, true);
+	cut(s, 0, 2, true);
+	cut_from_client(s, 0, true);
+	expect(s, 1300 * MS_NS, b_is_open, "b takes over");
+	expect_acks(s, 12 * SEC_NS, "at b");
+	if (probe(s, 0).is_open && probe(s, 0).has_lease)
+		sim_fail(s, "a still serves");
+}
+
+static void primary_freezes_and_thaws(struct sim *s)
+{
+	world_pause(s->sites[0].node, false);
+	expect(s, 1300 * MS_NS, b_is_open, "b takes over");
+	expect_acks(s, 12 * SEC_NS, "at b");
+	world_resume(s->sites[0].node);
+	sim_run(s, 100 * MS_NS, NULL);
+	if (probe(s, 0).is_open)
+		sim_fail(s, "the thawed primary is open");
+	sim_run(s, 2 * SEC_NS, NULL);
+}
+
+static void link_between_sites_is_cut(struct sim *s)
+{
+	uint64_t epoch = s->newest.epoch;
+
+	cut(s, 0, 1, true);
+	expect(s, 1000 * MS_NS, isr_is_one, "a drops b");
+	expect_acks(s, 500 * MS_NS, "at a alone");
+	expect_epoch_kept(s, epoch, 3 * SEC_NS, "although a and w see each other");
+	expect_gap(s, 0, 1300 * MS_NS);
+}
+
+static void secondary_dies(struct sim *s)
+{
+	sim_site_crash(&s->sites[1], WORLD_CRASH_POWER, FOREVER);
+	expect(s, 1600 * MS_NS, isr_is_one, "a drops b");
+	expect_acks(s, 500 * MS_NS, "at a alone");
+}
+
+static void secondary_then_witness_die(struct sim *s)
+{
+	sim_site_crash(&s->sites[1], WORLD_CRASH_POWER, FOREVER);
+	expect(s, 1600 * MS_NS, isr_is_one, "a drops b");
+	sim_site_crash(&s->sites[2], WORLD_CRASH_POWER, FOREVER);
+	expect_acks(s, 500 * MS_NS, "at a alone without a quorum");
+	sim_run(s, 3 * SEC_NS, NULL);
+	expect_acks(s, 500 * MS_NS, "later on");
+}
+
+static void witness_then_primary_die(struct sim *s)
+{
+	sim_site_crash(&s->sites[2], WORLD_CRASH_POWER, FOREVER);
+	sim_run(s, 500 * MS_NS, NULL);
+	sim_site_crash(&s->sites[0], WORLD_CRASH_POWER, FOREVER);
+	expect_no_acks(s, 4 * SEC_NS, "without a quorum");
+}
+
+static void primary_dies_while_alone(struct sim *s)
+{
+	sim_site_crash(&s->sites[1], WORLD_CRASH_POWER, FOREVER);
+	expect(s, 1600 * MS_NS, isr_is_one, "a drops b");
+	expect_acks(s, 500 * MS_NS, "at a alone");
+	sim_site_crash(&s->sites[0], WORLD_CRASH_POWER, FOREVER);
+	sim_site_boot(&s->sites[1]);
+	expect_no_acks(s, 4 * SEC_NS, "at b, which is not in the in-sync set");
+	if (probe(s, 1).is_open)
+		sim_fail(s, "b opened although it is not in the in-sync set");
+}
+
+static void everything_restarts(struct sim *s)
+{
+	for (uint32_t i = 0; i < SIM_MEMBERS; i++)
+		sim_site_crash(&s->sites[i], WORLD_CRASH_POWER, 100 * MS_NS);
+	expect_acks(s, 15 * SEC_NS, "after the power came back");
+}
+
+static void secondary_returns_and_joins(struct sim *s)
+{
+	sim_site_crash(&s->sites[1], WORLD_CRASH_KILL, FOREVER);
+	expect(s, 1600 * MS_NS, isr_is_one, "a drops b");
+	sim_run(s, SEC_NS, NULL);
+	sim_site_boot(&s->sites[1]);
+	expect(s, 6 * SEC_NS, sim_is_in_sync, "b is in sync again");
+}
+
+static void failover_there_and_back(struct sim *s)
+{
+	for (int i = 0; i < 3; i++) {
+		uint32_t p = s->newest.primary - 1;
+
+		sim_site_crash(&s->sites[p], WORLD_CRASH_KILL, FOREVER);
+		expect_acks(s, 4 * SEC_NS, "after the failover");
+		sim_site_boot(&s->sites[p]);
+		expect(s, 8 * SEC_NS, sim_is_in_sync, "the old primary is in sync again");
+	}
+}
+
+static void clean_stop_hands_over(struct sim *s)
+{
+	sim_site_stop(&s->sites[0], FOREVER);
+	expect(s, 1000 * MS_NS, b_is_open, "b takes over without waiting for the grace");
+	expect_acks(s, SEC_NS, "at b");
+}
+
+/* Long enough alone that the journal tail is gone: a full copy, while the client writes. */
+static void full_copy_under_load(struct sim *s)
+{
+	sim_site_crash(&s->sites[1], WORLD_CRASH_POWER, FOREVER);
+	expect(s, 1600 * MS_NS, isr_is_one, "a drops b");
+	sim_run(s, 60 * SEC_NS, NULL);
+	sim_site_boot(&s->sites[1]);
+	expect(s, 30 * SEC_NS, sim_is_in_sync, "b is in sync again");
+	sim_site_crash(&s->sites[0], WORLD_CRASH_POWER, FOREVER);
+	expect(s, 1300 * MS_NS, b_is_open, "b takes over");
+}
+
+static const struct scenario scenarios[] = {
+	{"witness-dies", witness_dies},
+	{"primary-dies", primary_dies},
+	{"primary-is-killed", primary_is_killed},
+	{"primary-dies-and-returns-at-once", primary_dies_and_returns_at_once},
+	{"primary-is-isolated", primary_is_isolated},
+	{"primary-freezes-and-thaws", primary_freezes_and_thaws},
+	{"link-between-sites-is-cut", link_between_sites_is_cut},
+	{"secondary-dies", secondary_dies},
+	{"secondary-then-witness-die", secondary_then_witness_die},
+	{"witness-then-primary-die", witness_then_primary_die},
+	{"primary-dies-while-alone", primary_dies_while_alone},
+	{"everything-restarts", everything_restarts},
+	{"secondary-returns-and-joins", secondary_returns_and_joins},
+	{"failover-there-and-back", failover_there_and_back},
+	{"clean-stop-hands-over", clean_stop_hands_over},
+	{"full-copy-under-load", full_copy_under_load},
+};
+
+/* --- running --- */
+
+static bool verified(struct sim *s)
+{
+	return client_verified(client_of(s));
+}
+
+static bool run_one(const struct scenario *x, uint64_t seed, uint32_t mutant)
+{
+	uint64_t counts[SIM_KINDS] = {0};
+	struct sim *s = calloc(1, sizeof(*s));
+	struct client_opts o = {.name = "c1",
+				.export = "g/v",
+				.address = {"tcp:a:10809", "tcp:b:10809"},
+				.address_count = 2,
+				.bytes = VOLUME_BYTES,
+				.depth = 8,
+				.think_ns = 3 * MS_NS,
+				.timeout_ns = 8 * SEC_NS,
+				.seed = seed,
+				.read_percent = 25,
+				.trim_percent = 2,
+				.zero_percent = 2,
+				.flush_percent = 2,
+				.fua_percent = 5,
+				.align = 512,
+				.max_bytes = 1u << 20,
+				.hot_bytes = 1u << 19};
+	bool ok;
+
+	assert(s != NULL);
+	s->kinds = counts;
+	s->rules_mutant = mutant;
+	sim_open(s, seed);
+	if (sim_setup(s, VOLUME_BYTES)) {
+		s->clients[s->client_count++] = client_new(s->w, &o);
+		client_start(s->clients[0]);
+		expect_acks(s, 2 * SEC_NS, "at the beginning");
+		if (!s->failed)
+			x->act(s);
+		if (!s->failed) {
+			heal(s);
+			expect(s, 20 * SEC_NS, sim_is_in_sync, "in sync after healing");
+			client_verify(client_of(s));
+			expect(s, 30 * SEC_NS, verified, "everything is read back");
+		}
+	}
+	ok = !s->failed;
+	printf("%s %s seed %llu%s%s\n", ok ? "ok" : "FAIL", x->name, (unsigned long long)seed, ok ? "" : ": ",
+	       ok ? "" : s->what);
+	sim_close(s);
+	free(s);
+	return ok;
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t from = 1, to = 3;
+	uint32_t passed = 0, failed = 0;
+	const char *only = argc > 1 ? argv[1] : NULL;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (argc > 2)
+		from = to = strtoull(argv[2], NULL, 10);
+	for (uint32_t i = 0; i < ARRAY_COUNT(scenarios); i++) {
+		if (only != NULL && strcmp(only, "all") != 0 && strcmp(only, scenarios[i].name) != 0)
+			continue;
+		for (uint64_t seed = from; seed <= to; seed++) {
+			if (run_one(&scenarios[i], seed, 0))
+				passed++;
+			else
+				failed++;
+		}
+	}
+	printf("%u passed, %u failed, 0 skipped\n", passed, failed);
+	return failed > 0 || passed == 0;
+}
