@@ -46,14 +46,16 @@ static int parse_sequence(struct parse *p);
 static int parse_key(struct parse *p, const yaml_event_t *event, size_t parent_bytes);
 static int key_unknown(struct parse *p, const char *key);
 static int parse_scalar(struct parse *p, const yaml_event_t *event);
-static int set_value(struct parse *p, const struct config_row *row, uint32_t index, const char *text);
+static int set_value(struct parse *p, const struct config_row *row, uint32_t index,
+		     const char *text);
 static int set_preset(struct parse *p, const struct config_row *row);
 static int set_word(struct parse *p, const struct config_row *row, uint32_t *ret, const char *text);
 static int set_size(struct parse *p, const struct config_row *row, uint64_t *ret, const char *text);
 static int set_share(struct parse *p, const struct config_row *row, struct config_share *ret,
 		     const char *text);
 static int set_time(struct parse *p, const struct config_row *row, uint32_t *ret, const char *text);
-static int set_threads(struct parse *p, const struct config_row *row, uint32_t *ret, const char *text);
+static int set_threads(struct parse *p, const struct config_row *row, uint32_t *ret,
+		       const char *text);
 
 int config_load(const char *path, enum config_kind kind, struct config *ret_config,
 		struct config_error *ret_error)
@@ -112,7 +114,8 @@ err_after_alloc:
 	return rc;
 }
 
-int config_fail(const struct config_notes *notes, uint32_t line, const char *path, const char *fmt, ...)
+int config_fail(const struct config_notes *notes, uint32_t line, const char *path, const char *fmt,
+		...)
 {
 	struct config_error *e = notes->error;
 	char what[256], shown[64], at[16] = "";
@@ -156,10 +159,12 @@ static int parse_document(struct parse *p)
 			return 0;
 		case YAML_SCALAR_EVENT: /* also an empty document */
 			if (event.data.scalar.length > 0)
-				rc = config_fail(&p->notes, p->line, "", "this is not a list of 'key: value' lines");
+				rc = config_fail(&p->notes, p->line, "",
+						 "this is not a list of 'key: value' lines");
 			break;
 		case YAML_SEQUENCE_START_EVENT:
-			rc = config_fail(&p->notes, p->line, "", "this is not a list of 'key: value' lines");
+			rc = config_fail(&p->notes, p->line, "",
+					 "this is not a list of 'key: value' lines");
 			break;
 		case YAML_NO_EVENT:
 		case YAML_STREAM_START_EVENT:
@@ -205,7 +210,8 @@ static int parse_value(struct parse *p, yaml_event_t *event)
 	is_scalar = config_row_find(p->path, p->notes.kind) != NULL ||
 		    config_row_find(as_list, p->notes.kind) != NULL;
 	for (uint32_t i = 0; config_row_at(i) != NULL; i++)
-		is_mapping |= strncmp(config_row_at(i)->path, p->path, n) == 0 && config_row_at(i)->path[n] == '.';
+		is_mapping |= strncmp(config_row_at(i)->path, p->path, n) == 0 &&
+			      config_row_at(i)->path[n] == '.';
 	if (event->type == YAML_SCALAR_EVENT && is_scalar)
 		return parse_scalar(p, event);
 	if (event->type == YAML_MAPPING_START_EVENT && is_mapping)
@@ -213,13 +219,16 @@ static int parse_value(struct parse *p, yaml_event_t *event)
 	if (event->type == YAML_SEQUENCE_START_EVENT && is_list)
 		return parse_sequence(p);
 	if (event->type == YAML_ALIAS_EVENT)
-		return config_fail(&p->notes, p->line, p->path, "YAML aliases are not used here; write it out");
+		return config_fail(&p->notes, p->line, p->path,
+				   "YAML aliases are not used here; write it out");
 	if (event->type == YAML_SCALAR_EVENT && event->data.scalar.length == 0)
-		return config_fail(&p->notes, p->line, p->path, "has no value; write one or remove the key");
+		return config_fail(&p->notes, p->line, p->path,
+				   "has no value; write one or remove the key");
 	return config_fail(&p->notes, p->line, p->path, "must be %s",
-			   is_list	? "a list: [a, b] or lines that begin with '- '"
-			   : is_mapping ? "a group of keys: {key: value} or indented 'key: value' lines"
-					: "a single value");
+			   is_list ? "a list: [a, b] or lines that begin with '- '"
+			   : is_mapping
+				   ? "a group of keys: {key: value} or indented 'key: value' lines"
+				   : "a single value");
 }
 
 static int parse_mapping(struct parse *p)
@@ -264,7 +273,8 @@ static int parse_sequence(struct parse *p)
 	assert(list != NULL);
 	count = (uint32_t *)(void *)((uint8_t *)p->config + list->count_offset);
 	if (*count > 0)
-		return config_fail(&p->notes, p->line, p->path, "is written twice; keep one"); /* G2 */
+		return config_fail(&p->notes, p->line, p->path,
+				   "is written twice; keep one"); /* G2 */
 	for (;;) {
 		rc = parse_event(p, &event);
 		if (rc < 0)
@@ -275,7 +285,8 @@ static int parse_sequence(struct parse *p)
 		}
 		if (*count == list->count_max) {
 			yaml_event_delete(&event);
-			return config_fail(&p->notes, p->line, p->path, "has more than %u entries", list->count_max);
+			return config_fail(&p->notes, p->line, p->path, "has more than %u entries",
+					   list->count_max);
 		}
 		p->index = (*count)++;
 		rc = parse_value(p, &event);
@@ -286,7 +297,8 @@ static int parse_sequence(struct parse *p)
 	p->index = 0;
 	p->path[bytes] = '\0';
 	if (*count == 0)
-		return config_fail(&p->notes, p->line, p->path, "is empty; write an entry or remove the key");
+		return config_fail(&p->notes, p->line, p->path,
+				   "is empty; write an entry or remove the key");
 	return 0;
 }
 
@@ -304,19 +316,20 @@ static int parse_key(struct parse *p, const yaml_event_t *event, size_t parent_b
 	n = event->data.scalar.length;
 	if (n == 0 || n > 40 || strlen(key) != n || strpbrk(key, ".[]") != NULL)
 		return config_fail(&p->notes, p->line, p->path, "unknown key '%.40s'", key);
-	snprintf(p->path + parent_bytes, sizeof(p->path) - parent_bytes, "%s%s", parent_bytes > 0 ? "." : "",
-		 key);
+	snprintf(p->path + parent_bytes, sizeof(p->path) - parent_bytes, "%s%s",
+		 parent_bytes > 0 ? "." : "", key);
 	row = config_row_find(p->path, p->notes.kind);
 	if (row != NULL && row->type == CONFIG_TYPE_LATER)
-		return config_fail(&p->notes, p->line, p->path, "not available in this version (%s); remove it",
-				   row->help);
+		return config_fail(&p->notes, p->line, p->path,
+				   "not available in this version (%s); remove it", row->help);
 	snprintf(as_list, sizeof(as_list), "%s[]", p->path);
 	if (row != NULL || config_list_find(as_list, p->notes.kind) != NULL)
 		return 0;
 	n = strlen(p->path);
 	for (uint32_t i = 0; config_row_at(i) != NULL; i++)
 		if ((config_row_at(i)->who & p->notes.kind) != 0 &&
-		    strncmp(config_row_at(i)->path, p->path, n) == 0 && config_row_at(i)->path[n] == '.')
+		    strncmp(config_row_at(i)->path, p->path, n) == 0 &&
+		    config_row_at(i)->path[n] == '.')
 			return 0;
 	return key_unknown(p, key);
 }
@@ -367,7 +380,8 @@ static int key_unknown(struct parse *p, const char *key)
 		d = word_distance(key, row->path + parent, n);
 		if (d < best) {
 			best = d;
-			snprintf(hint, sizeof(hint), "; did you mean '%.*s'?", (int)n, row->path + parent);
+			snprintf(hint, sizeof(hint), "; did you mean '%.*s'?", (int)n,
+				 row->path + parent);
 		}
 	}
 	return config_fail(&p->notes, p->line, p->path, "unknown key%s", hint);
@@ -385,7 +399,8 @@ static int parse_scalar(struct parse *p, const yaml_event_t *event)
 	if (strlen(text) != event->data.scalar.length)
 		return config_fail(&p->notes, p->line, p->path, "holds a NUL character");
 	if (event->data.scalar.length == 0)
-		return config_fail(&p->notes, p->line, p->path, "has no value; write one or remove the key");
+		return config_fail(&p->notes, p->line, p->path,
+				   "has no value; write one or remove the key");
 	if (row == NULL) { /* one entry of a list of values, written without brackets */
 		char as_list[PATH_BYTES + 2];
 		const struct config_list *list;
@@ -402,8 +417,8 @@ static int parse_scalar(struct parse *p, const yaml_event_t *event)
 	}
 	line = &p->notes.lines[config_row_index(row)][p->index];
 	if (*line != 0)
-		return config_fail(&p->notes, p->line, p->path, "is written twice, first in line %u; keep one",
-				   *line); /* G2 */
+		return config_fail(&p->notes, p->line, p->path,
+				   "is written twice, first in line %u; keep one", *line); /* G2 */
 	*line = p->line;
 	rc = set_value(p, row, p->index, text);
 	return rc;
@@ -435,17 +450,20 @@ static int set_text(struct parse *p, const struct config_row *row, char *ret, co
 		return config_fail(&p->notes, p->line, row->path,
 				   "'%s' is not a name; use 1 to 32 of a-z, 0-9 and '-'", text);
 	if (row->type == CONFIG_TYPE_PATH && text[0] != '/')
-		return config_fail(&p->notes, p->line, row->path, "'%.100s' is not a full path; begin it with '/'",
-				   text);
-	if (row->type == CONFIG_TYPE_ADDRESS && address_parse(text, &a) < 0)
 		return config_fail(&p->notes, p->line, row->path,
-				   "'%s' is not an address; write HOST:PORT, tcp:HOST:PORT or unix:/path", text);
+				   "'%.100s' is not a full path; begin it with '/'", text);
+	if (row->type == CONFIG_TYPE_ADDRESS && address_parse(text, &a) < 0)
+		return config_fail(
+			&p->notes, p->line, row->path,
+			"'%s' is not an address; write HOST:PORT, tcp:HOST:PORT or unix:/path",
+			text);
 	memcpy(ret, text, strlen(text) + 1);
 	return 0;
 }
 
 /* G1: the only writer of values. */
-static int set_value(struct parse *p, const struct config_row *row, uint32_t index, const char *text)
+static int set_value(struct parse *p, const struct config_row *row, uint32_t index,
+		     const char *text)
 {
 	const struct config_list *list = NULL;
 	char list_path[PATH_BYTES];
@@ -468,7 +486,8 @@ static int set_value(struct parse *p, const struct config_row *row, uint32_t ind
 		return set_word(p, row, (uint32_t *)(void *)at, text);
 	case CONFIG_TYPE_BOOL:
 		if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
-			return config_fail(&p->notes, p->line, row->path, "'%.40s' is neither true nor false", text);
+			return config_fail(&p->notes, p->line, row->path,
+					   "'%.40s' is neither true nor false", text);
 		*(bool *)(void *)at = text[0] == 't';
 		return 0;
 	case CONFIG_TYPE_SIZE:
@@ -500,7 +519,8 @@ static int set_word(struct parse *p, const struct config_row *row, uint32_t *ret
 			return 0;
 		}
 		if (!later)
-			snprintf(all + strlen(all), sizeof(all) - strlen(all), "%s%s", i > 0 ? ", " : "", word);
+			snprintf(all + strlen(all), sizeof(all) - strlen(all), "%s%s",
+				 i > 0 ? ", " : "", word);
 	}
 	return config_fail(&p->notes, p->line, row->path, "'%.40s' is none of: %s", text, all);
 }
@@ -511,13 +531,13 @@ static int set_size(struct parse *p, const struct config_row *row, uint64_t *ret
 	uint64_t bytes;
 
 	if (size_parse(text, &bytes) < 0)
-		return config_fail(&p->notes, p->line, row->path, "'%.40s' is not a size; write one like 512MiB",
-				   text);
+		return config_fail(&p->notes, p->line, row->path,
+				   "'%.40s' is not a size; write one like 512MiB", text);
 	if (bytes < row->min || bytes > row->max) {
 		size_format(row->min, min);
 		size_format(row->max, max);
-		return config_fail(&p->notes, p->line, row->path, "%.40s is out of range; use %s to %s", text, min,
-				   max);
+		return config_fail(&p->notes, p->line, row->path,
+				   "%.40s is out of range; use %s to %s", text, min, max);
 	}
 	*ret = bytes;
 	return 0;
@@ -527,7 +547,7 @@ static int set_share(struct parse *p, const struct config_row *row, struct confi
 		     const char *text)
 {
 	size_t n = strlen(text);
-	struct config_share share = {0, 0};
+	struct config_share share = {0, 0, 0};
 	char digits[16];
 	uint64_t value;
 
@@ -535,12 +555,15 @@ static int set_share(struct parse *p, const struct config_row *row, struct confi
 		memcpy(digits, text, n - 1);
 		digits[n - 1] = '\0';
 		if (number_parse(digits, &value) < 0 || value < row->min || value > row->max)
-			return config_fail(&p->notes, p->line, row->path, "%s is out of range; use %u%% to %u%%",
-					   text, (unsigned)row->min, (unsigned)row->max);
-		share.percent = value;
+			return config_fail(&p->notes, p->line, row->path,
+					   "%s is out of range; use %u%% to %u%%", text,
+					   (unsigned)row->min, (unsigned)row->max);
+		share.percent = (uint32_t)value;
 	} else if (size_parse(text, &share.bytes) < 0 || share.bytes == 0) {
-		return config_fail(&p->notes, p->line, row->path,
-				   "'%.40s' is neither a percentage nor a size; write one like 25%% or 10GiB", text);
+		return config_fail(
+			&p->notes, p->line, row->path,
+			"'%.40s' is neither a percentage nor a size; write one like 25%% or 10GiB",
+			text);
 	}
 	*ret = share;
 	return 0;
@@ -552,29 +575,33 @@ static int set_time(struct parse *p, const struct config_row *row, uint32_t *ret
 	uint64_t ns;
 
 	if (duration_parse(text, &ns) < 0)
-		return config_fail(&p->notes, p->line, row->path, "'%.40s' is not a time; write one like 800ms",
-				   text);
+		return config_fail(&p->notes, p->line, row->path,
+				   "'%.40s' is not a time; write one like 800ms", text);
 	if (ns % MS_NS != 0 || ns / MS_NS < row->min || ns / MS_NS > row->max) {
 		duration_format(row->min * MS_NS, min);
 		duration_format(row->max * MS_NS, max);
-		return config_fail(&p->notes, p->line, row->path, "%.40s is out of range; use %s to %s in whole ms",
-				   text, min, max);
+		return config_fail(&p->notes, p->line, row->path,
+				   "%.40s is out of range; use %s to %s in whole ms", text, min,
+				   max);
 	}
 	*ret = (uint32_t)(ns / MS_NS);
 	return 0;
 }
 
-static int set_threads(struct parse *p, const struct config_row *row, uint32_t *ret, const char *text)
+static int set_threads(struct parse *p, const struct config_row *row, uint32_t *ret,
+		       const char *text)
 {
 	uint64_t value = 0;
 
 	if (strcmp(text, "auto") != 0 &&
 	    (number_parse(text, &value) < 0 || value < row->min || value > row->max))
-		return config_fail(&p->notes, p->line, row->path, "'%.40s' is neither auto nor a number from 1 to %u",
-				   text, (unsigned)row->max);
+		return config_fail(&p->notes, p->line, row->path,
+				   "'%.40s' is neither auto nor a number from 1 to %u", text,
+				   (unsigned)row->max);
 	if (value > 1)
 		return config_fail(&p->notes, p->line, row->path,
-				   "%s threads are not available in this version; write auto or 1", text);
+				   "%s threads are not available in this version; write auto or 1",
+				   text);
 	*ret = (uint32_t)value;
 	return 0;
 }

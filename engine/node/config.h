@@ -39,7 +39,8 @@ struct config_place {
 /* One of the two is 0. */
 struct config_share {
 	uint64_t bytes;
-	uint64_t percent;
+	uint32_t percent;
+	uint32_t zero; /* no padding: configurations are compared as bytes */
 };
 
 struct config_timers {

@@ -68,25 +68,30 @@ static int check_places(const struct config *c, const struct config_notes *n, co
 	snprintf(name_path, sizeof(name_path), "%s.name", list);
 	snprintf(address_path, sizeof(address_path), "%s.address", list);
 	for (uint32_t i = 0; i < count; i++) {
-		uint32_t name_line = line_of(n, name_path, i), address_line = line_of(n, address_path, i);
+		uint32_t name_line = line_of(n, name_path, i),
+			 address_line = line_of(n, address_path, i);
 
 		if (name_line == 0)
-			return config_fail(n, address_line, name_path, "is missing in entry %u", i + 1);
+			return config_fail(n, address_line, name_path, "is missing in entry %u",
+					   i + 1);
 		if (address_line == 0)
-			return config_fail(n, name_line, address_path, "is missing in entry %u ('%s')", i + 1,
-					   places[i].name);
+			return config_fail(n, name_line, address_path,
+					   "is missing in entry %u ('%s')", i + 1, places[i].name);
 		for (uint32_t j = 0; j < i; j++) {
 			if (strcmp(places[j].name, places[i].name) == 0)
-				return config_fail(n, name_line, name_path, "'%s' is listed twice", places[i].name);
+				return config_fail(n, name_line, name_path, "'%s' is listed twice",
+						   places[i].name);
 			if (strcmp(places[j].address, places[i].address) == 0)
-				return config_fail(n, address_line, address_path, "%s is the address of two entries",
+				return config_fail(n, address_line, address_path,
+						   "%s is the address of two entries",
 						   places[i].address);
 		}
 	}
 	if (count > 0 && find_place(places, count, c->name) < 0)
-		return config_fail(n, line_of(n, name_path, 0), list,
-				   "'%s' (this one's own name) is not listed; add it, or correct %s", c->name,
-				   c->kind == CONFIG_SITE ? "site" : "name");
+		return config_fail(
+			n, line_of(n, name_path, 0), list,
+			"'%s' (this one's own name) is not listed; add it, or correct %s", c->name,
+			c->kind == CONFIG_SITE ? "site" : "name");
 	return 0;
 }
 
@@ -97,22 +102,25 @@ static int check_site(struct config *c, const struct config_notes *n)
 	if (rc < 0)
 		return rc;
 	if (c->site_count == 1)
-		return config_fail(n, line_of(n, "sites[].name", 0), "sites[]",
-				   "has one entry; list every site, or remove sites and quorum for a site alone");
+		return config_fail(
+			n, line_of(n, "sites[].name", 0), "sites[]",
+			"has one entry; list every site, or remove sites and quorum for a site alone");
 	if (c->site_count > 0 && c->member_count == 0)
-		return config_fail(n, line_of(n, "sites[].name", 0), "quorum.members[]",
-				   "is missing; with several sites a quorum decides who may write: list every site "
-				   "and a witness");
+		return config_fail(
+			n, line_of(n, "sites[].name", 0), "quorum.members[]",
+			"is missing; with several sites a quorum decides who may write: list every site "
+			"and a witness");
 	if (c->site_count == 0) {
-		const char *extra = c->member_count > 0		      ? "quorum.members[].name"
+		const char *extra = c->member_count > 0		       ? "quorum.members[].name"
 				    : c->quorum_listen[0] != '\0'      ? "quorum.listen"
-				    : c->state[0] != '\0'	      ? "quorum.state"
+				    : c->state[0] != '\0'	       ? "quorum.state"
 				    : c->replication_listen[0] != '\0' ? "replication.listen"
-								      : NULL;
+								       : NULL;
 
 		if (extra != NULL)
-			return config_fail(n, line_of(n, extra, 0), extra,
-					   "is of no use without sites; list them, or remove it for a site alone");
+			return config_fail(
+				n, line_of(n, extra, 0), extra,
+				"is of no use without sites; list them, or remove it for a site alone");
 		return 0;
 	}
 	c->site_self = (uint32_t)find_place(c->sites, c->site_count, c->name);
@@ -120,8 +128,10 @@ static int check_site(struct config *c, const struct config_notes *n)
 		memcpy(c->replication_listen, c->sites[c->site_self].address, CONFIG_ADDRESS_BYTES);
 	for (uint32_t i = 0; i < c->site_count; i++)
 		if (find_place(c->members, c->member_count, c->sites[i].name) < 0)
-			return config_fail(n, line_of(n, "quorum.members[].name", 0), "quorum.members[]",
-					   "site '%s' is not listed; every site is a member", c->sites[i].name);
+			return config_fail(n, line_of(n, "quorum.members[].name", 0),
+					   "quorum.members[]",
+					   "site '%s' is not listed; every site is a member",
+					   c->sites[i].name);
 	return 0;
 }
 
@@ -133,10 +143,12 @@ static int state_default(struct config *c, const struct config_notes *n)
 	if (c->state[0] != '\0')
 		return 0;
 	if (strncmp(c->store, "/dev/", 5) == 0)
-		return config_fail(n, line_of(n, "quorum.members[].name", 0), "quorum.state",
-				   "is missing; the store is a device, so name a folder on another disk");
+		return config_fail(
+			n, line_of(n, "quorum.members[].name", 0), "quorum.state",
+			"is missing; the store is a device, so name a folder on another disk");
 	if (bytes + strlen("quorum") >= sizeof(c->state))
-		return config_fail(n, line_of(n, "store", 0), "quorum.state", "is missing; write a folder");
+		return config_fail(n, line_of(n, "store", 0), "quorum.state",
+				   "is missing; write a folder");
 	memcpy(c->state, c->store, bytes);
 	memcpy(c->state + bytes, "quorum", sizeof("quorum"));
 	return 0;
@@ -150,14 +162,16 @@ static int check_quorum(struct config *c, const struct config_notes *n)
 	if (rc < 0)
 		return rc;
 	if (c->member_count == 0 && c->kind == CONFIG_WITNESS)
-		return config_fail(n, 0, "quorum.members[]", "is missing; list every site and this witness");
+		return config_fail(n, 0, "quorum.members[]",
+				   "is missing; list every site and this witness");
 	if (c->member_count == 0)
 		return 0;
 	if (c->member_count < 3 || c->member_count % 2 == 0)
-		return config_fail(n, line, "quorum.members[]",
-				   "has %u entries; list 3, 5 or 7, so that the loss of one leaves a majority: add a "
-				   "witness",
-				   c->member_count);
+		return config_fail(
+			n, line, "quorum.members[]",
+			"has %u entries; list 3, 5 or 7, so that the loss of one leaves a majority: add a "
+			"witness",
+			c->member_count);
 	c->member_self = (uint32_t)find_place(c->members, c->member_count, c->name);
 	if (c->quorum_listen[0] == '\0')
 		memcpy(c->quorum_listen, c->members[c->member_self].address, CONFIG_ADDRESS_BYTES);
@@ -173,12 +187,14 @@ static bool stays_here(const char *text)
 	return text[0] == '\0' || (address_parse(text, &a) == 0 && address_is_loopback(&a));
 }
 
-static int secrecy_fail(const struct config_notes *n, const char *path, uint32_t index, const char *address)
+static int secrecy_fail(const struct config_notes *n, const char *path, uint32_t index,
+			const char *address)
 {
-	return config_fail(n, line_of(n, path, index), path,
-			   "%s is not on this machine and TLS between sites is not available in this version; "
-			   "write 'insecure: true' only if nobody else can read or write on that network",
-			   address);
+	return config_fail(
+		n, line_of(n, path, index), path,
+		"%s is not on this machine and TLS between sites is not available in this version; "
+		"write 'insecure: true' only if nobody else can read or write on that network",
+		address);
 }
 
 /* H5 */
@@ -191,7 +207,8 @@ static int check_secrecy(const struct config *c, const struct config_notes *n)
 			return secrecy_fail(n, "sites[].address", i, c->sites[i].address);
 	for (uint32_t i = 0; i < c->member_count; i++)
 		if (!stays_here(c->members[i].address))
-			return secrecy_fail(n, "quorum.members[].address", i, c->members[i].address);
+			return secrecy_fail(n, "quorum.members[].address", i,
+					    c->members[i].address);
 	if (!stays_here(c->replication_listen))
 		return secrecy_fail(n, "replication.listen", 0, c->replication_listen);
 	if (!stays_here(c->quorum_listen))
@@ -224,7 +241,8 @@ static int check_listeners(const struct config *c, const struct config_notes *n)
 			b += strncmp(b, "tcp:", 4) == 0 ? 4 : 0;
 			if (a[0] != '\0' && strcmp(a, b) == 0)
 				return config_fail(n, line_of(n, paths[i], indexes[i]), paths[i],
-						   "%s is listened on twice; %s has it too", a, paths[j]);
+						   "%s is listened on twice; %s has it too", a,
+						   paths[j]);
 		}
 	return 0;
 }
@@ -240,12 +258,21 @@ static void fill(uint32_t *value, uint32_t preset)
 static void timers_fill(struct config_timers *t)
 {
 	static const struct config_timers presets[] = {
-		[CONFIG_PRESET_DEFAULT] = {.heartbeat_ms = 100, .election_ms = 500, .ping_ms = 100,
-					   .peer_drop_ms = 600, .lease_ms = 800},
-		[CONFIG_PRESET_TUNED] = {.heartbeat_ms = 30, .election_ms = 150, .ping_ms = 40,
-					 .peer_drop_ms = 200, .lease_ms = 300},
-		[CONFIG_PRESET_FAR] = {.heartbeat_ms = 250, .election_ms = 1500, .ping_ms = 200,
-				       .peer_drop_ms = 1500, .lease_ms = 2000},
+		[CONFIG_PRESET_DEFAULT] = {.heartbeat_ms = 100,
+					   .election_ms = 500,
+					   .ping_ms = 100,
+					   .peer_drop_ms = 600,
+					   .lease_ms = 800},
+		[CONFIG_PRESET_TUNED] = {.heartbeat_ms = 30,
+					 .election_ms = 150,
+					 .ping_ms = 40,
+					 .peer_drop_ms = 200,
+					 .lease_ms = 300},
+		[CONFIG_PRESET_FAR] = {.heartbeat_ms = 250,
+				       .election_ms = 1500,
+				       .ping_ms = 200,
+				       .peer_drop_ms = 1500,
+				       .lease_ms = 2000},
 	};
 	const struct config_timers *preset;
 
@@ -259,15 +286,15 @@ static void timers_fill(struct config_timers *t)
 	t->grace_ms = (t->lease_ms * 11 + 9) / 10; /* H3 */
 }
 
-static int timer_fail(const struct config_notes *n, const char *path, const char *other, uint32_t value_ms,
-		      const char *rule)
+static int timer_fail(const struct config_notes *n, const char *path, const char *other,
+		      uint32_t value_ms, const char *rule)
 {
 	uint32_t line = line_of(n, path, 0);
 
 	if (line == 0)
 		line = line_of(n, other, 0);
-	return config_fail(n, line, path, "%u ms breaks a rule: %s; change %s or %s", value_ms, rule, path,
-			   other);
+	return config_fail(n, line, path, "%u ms breaks a rule: %s; change %s or %s", value_ms,
+			   rule, path, other);
 }
 
 static int check_timers(const struct config_timers *t, const struct config_notes *n)

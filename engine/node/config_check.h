@@ -16,7 +16,8 @@ struct config_notes {
 
 /* Fill the error and return -ERR_CONFIG.  line 0: none to name. */
 PRINTF_LIKE(4, 5)
-int config_fail(const struct config_notes *notes, uint32_t line, const char *path, const char *fmt, ...);
+int config_fail(const struct config_notes *notes, uint32_t line, const char *path, const char *fmt,
+		...);
 
 /* Fill in what depends on other keys, then check every rule. */
 MUST_CHECK int config_check(struct config *config, const struct config_notes *notes);

@@ -12,7 +12,7 @@
 static void print_share(const struct config_share *share, char *text, size_t bytes)
 {
 	if (share->percent > 0)
-		snprintf(text, bytes, "%u%%", (unsigned)share->percent);
+		snprintf(text, bytes, "%u%%", share->percent);
 	else
 		size_format(share->bytes, text);
 }
@@ -109,7 +109,8 @@ static const struct config_list *list_of(const struct config_row *row, enum conf
 	for (uint32_t i = 0; config_list_at(i) != NULL; i++) {
 		const struct config_list *list = config_list_at(i);
 
-		if ((list->who & kind) != 0 && strncmp(row->path, list->path, strlen(list->path)) == 0)
+		if ((list->who & kind) != 0 &&
+		    strncmp(row->path, list->path, strlen(list->path)) == 0)
 			return list;
 	}
 	return NULL;
@@ -127,7 +128,8 @@ void config_print(const struct config *config, FILE *out)
 
 		list = list_of(row, config->kind);
 		value_format(row, base + row->offset, text, sizeof(text));
-		if ((row->who & config->kind) == 0 || text[0] == '\0' || (list != NULL && list == last))
+		if ((row->who & config->kind) == 0 || text[0] == '\0' ||
+		    (list != NULL && list == last))
 			continue;
 		last = list;
 		snprintf(path, sizeof(path), "%s", row->path);
@@ -185,7 +187,8 @@ static void man_range(const struct config_row *row, FILE *out)
 	} else if (row->type == CONFIG_TYPE_SHARE) {
 		fprintf(out, "From %u%% to %u%%.\n", (unsigned)row->min, (unsigned)row->max);
 	} else if (row->type == CONFIG_TYPE_THREADS) {
-		fprintf(out, "\\fBauto\\fR or \\fB1\\fR; more are not available in this version.\n");
+		fprintf(out,
+			"\\fBauto\\fR or \\fB1\\fR; more are not available in this version.\n");
 	} else if (row->type == CONFIG_TYPE_BOOL) {
 		fprintf(out, "\\fBtrue\\fR or \\fBfalse\\fR.\n");
 	}

@@ -15,9 +15,17 @@
 #define MEMBER_BYTES(m) sizeof(((struct config *)NULL)->m)
 
 static const struct config_row rows[] = {
-#define CONFIG(path, who, type, member, preset, min, max, words, help)                             \
-	{path, who, CONFIG_TYPE_##type, offsetof(struct config, member), MEMBER_BYTES(member),     \
-	 preset, min, max, words, help},
+#define CONFIG(path, who, type, member, preset, min, max, words, help) \
+	{path,                                                         \
+	 who,                                                          \
+	 CONFIG_TYPE_##type,                                           \
+	 offsetof(struct config, member),                              \
+	 MEMBER_BYTES(member),                                         \
+	 preset,                                                       \
+	 min,                                                          \
+	 max,                                                          \
+	 words,                                                        \
+	 help},
 #define CONFIG_LIST(path, who, member, count_member)
 #define CONFIG_LATER(path, who, help) {path, who, CONFIG_TYPE_LATER, 0, 0, NULL, 0, 0, NULL, help},
 #include "engine/node/config.tbl"
@@ -28,8 +36,8 @@ static const struct config_row rows[] = {
 
 static const struct config_list lists[] = {
 #define CONFIG(path, who, type, member, preset, min, max, words, help)
-#define CONFIG_LIST(path, who, member, count_member)                                               \
-	{path, who, offsetof(struct config, count_member), MEMBER_BYTES(member[0]),                \
+#define CONFIG_LIST(path, who, member, count_member)                                \
+	{path, who, offsetof(struct config, count_member), MEMBER_BYTES(member[0]), \
 	 MEMBER_BYTES(member) / MEMBER_BYTES(member[0])},
 #define CONFIG_LATER(path, who, help)
 #include "engine/node/config.tbl"

@@ -72,7 +72,8 @@ static int parse_host_port(const char *text, struct address *a)
 		return -ERR_INVALID;
 	for (size_t i = 0; i < bytes; i++)
 		if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:-_%",
-			   host[i]) == NULL || host[i] == '\0')
+			   host[i]) == NULL ||
+		    host[i] == '\0')
 			return -ERR_INVALID;
 	memcpy(a->host, host, bytes);
 	a->host[bytes] = '\0';
@@ -143,7 +144,8 @@ void address_format(const struct address_socket *socket, char *text, uint32_t by
 	char host[INET6_ADDRSTRLEN + 16], port[8];
 
 	if (sa->sa_family == AF_UNIX) {
-		const struct sockaddr_un *un = (const struct sockaddr_un *)(const void *)socket->storage;
+		const struct sockaddr_un *un =
+			(const struct sockaddr_un *)(const void *)socket->storage;
 
 		snprintf(text, bytes, "unix:%.107s",
 			 socket->bytes > sizeof(sa_family_t) ? un->sun_path : "");

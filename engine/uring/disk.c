@@ -71,7 +71,7 @@ _Static_assert(sizeof(struct transfer) <= sizeof(((struct disk_req *)NULL)->priv
 
 static int disk_open_fd(struct uring_disk *d, const struct uring_disk_options *o);
 static int disk_lock(struct uring_disk *d, const struct uring_disk_options *o);
-static int disk_size(struct uring_disk *d, const struct uring_disk_options *o, bool fresh);
+static int disk_size(struct uring_disk *d, const struct uring_disk_options *o);
 static int disk_create(struct uring_disk *d, const struct uring_disk_options *o);
 static void disk_features(struct uring_disk *d);
 static void disk_submit_req(struct disk *disk, struct disk_req *req);
@@ -86,8 +86,6 @@ int uring_disk_open(struct uring_loop *loop, const char *path,
 		    const struct uring_disk_options *options, struct disk **ret_disk)
 {
 	struct uring_disk *d = calloc(1, sizeof(*d));
-	struct stat st;
-	bool fresh;
 	int rc = -ERR_NOMEM;
 
 	if (d == NULL)
@@ -98,14 +96,13 @@ int uring_disk_open(struct uring_loop *loop, const char *path,
 	if (d->path == NULL)
 		goto err_after_alloc;
 	d->disk.name = d->path;
-	fresh = options->create && stat(path, &st) < 0 && errno == ENOENT;
 	rc = disk_open_fd(d, options);
 	if (rc < 0)
 		goto err_after_path;
 	rc = disk_lock(d, options);
 	if (rc < 0)
 		goto err_after_fd;
-	rc = disk_size(d, options, fresh);
+	rc = disk_size(d, options);
 	if (rc < 0)
 		goto err_after_fd;
 	disk_features(d);
@@ -147,7 +144,8 @@ static void sleep_ms(uint32_t ms)
 
 static int disk_open_error(struct uring_disk *d, const char *what, int sys_errno)
 {
-	log_error(uring_log(d->loop), "disk", "cannot %s %s: %s", what, d->path, strerror(sys_errno));
+	log_error(uring_log(d->loop), "disk", "cannot %s %s: %s", what, d->path,
+		  strerror(sys_errno));
 	if (sys_errno == ENOENT)
 		return -ERR_NOT_FOUND;
 	if (sys_errno == EBUSY)
@@ -188,7 +186,8 @@ static int disk_open_fd(struct uring_disk *d, const struct uring_disk_options *o
 		d->is_block = S_ISBLK(st.st_mode);
 		if (!d->direct && uring_has(d->loop, URING_DIRECT_IO))
 			log_warn(uring_log(d->loop), "disk",
-				 "%s: its filesystem refuses direct I/O; using the page cache", d->path);
+				 "%s: its filesystem refuses direct I/O; using the page cache",
+				 d->path);
 		return 0;
 	}
 	log_error(uring_log(d->loop), "disk", "%s is neither a file nor a block device", d->path);
@@ -207,20 +206,21 @@ static int disk_lock(struct uring_disk *d, const struct uring_disk_options *o)
 		if (errno != EWOULDBLOCK)
 			return disk_open_error(d, "lock", errno);
 		if (waited_ms >= o->lock_wait_ms) {
-			log_error(uring_log(d->loop), "disk", "%s is in use by another process", d->path);
+			log_error(uring_log(d->loop), "disk", "%s is in use by another process",
+				  d->path);
 			return -ERR_LOCKED;
 		}
 		if (waited_ms == 0)
 			log_warn(uring_log(d->loop), "disk",
-				 "%s is in use by another process; waiting up to %u ms for it", d->path,
-				 o->lock_wait_ms);
+				 "%s is in use by another process; waiting up to %u ms for it",
+				 d->path, o->lock_wait_ms);
 		sleep_ms(LOCK_POLL_MS);
 		waited_ms += LOCK_POLL_MS;
 	}
 	return 0; /* D2 */
 }
 
-static int disk_size(struct uring_disk *d, const struct uring_disk_options *o, bool fresh)
+static int disk_size(struct uring_disk *d, const struct uring_disk_options *o)
 {
 	struct stat st;
 	uint64_t bytes;
@@ -232,19 +232,21 @@ static int disk_size(struct uring_disk *d, const struct uring_disk_options *o, b
 		if (ioctl(d->fd, BLKGETSIZE64, &bytes) < 0 || ioctl(d->fd, BLKSSZGET, &sector) < 0)
 			return disk_open_error(d, "measure", errno);
 		if (sector > (int)BLOCK_BYTES) {
-			log_error(uring_log(d->loop), "disk", "%s has sectors of %d bytes; at most 4096 will do",
-				  d->path, sector);
+			log_error(uring_log(d->loop), "disk",
+				  "%s has sectors of %d bytes; at most 4096 will do", d->path,
+				  sector);
 			return -ERR_UNSUPPORTED;
 		}
 	} else {
-		if (fresh) {
-			rc = disk_create(d, o);
-			if (rc < 0)
-				return rc;
-		}
 		if (fstat(d->fd, &st) < 0)
 			return disk_open_error(d, "measure", errno);
 		bytes = (uint64_t)st.st_size;
+		if (bytes == 0 && o->create) { /* new, or a crash came before it had a size */
+			rc = disk_create(d, o);
+			if (rc < 0)
+				return rc;
+			bytes = o->bytes;
+		}
 	}
 	d->disk.bytes = bytes - bytes % BLOCK_BYTES;
 	if (d->disk.bytes > 0)
@@ -266,7 +268,7 @@ static int disk_create(struct uring_disk *d, const struct uring_disk_options *o)
 
 failed:
 	sys_errno = errno;
-	unlink(d->path); /* it is ours: we made it and hold its lock */
+	(void)!ftruncate(d->fd, 0); /* give back what was reserved */
 	return disk_open_error(d, "create", sys_errno);
 }
 
@@ -305,7 +307,8 @@ static void disk_submit_req(struct disk *disk, struct disk_req *req)
 	t->req.prep = transfer_prep;
 	t->req.done = transfer_done;
 	d->in_flight++;
-	if (req->kind != DISK_FLUSH && (req->off > disk->bytes || req->bytes > disk->bytes - req->off))
+	if (req->kind != DISK_FLUSH &&
+	    (req->off > disk->bytes || req->bytes > disk->bytes - req->off))
 		transfer_finish(req, t, -ERR_IO);
 	else if (req->kind == DISK_DISCARD && (!d->discard || req->bytes == 0))
 		transfer_finish(req, t, 0);
@@ -391,7 +394,8 @@ static void transfer_done(struct uring_req *r, int res)
 		res = 0;
 	}
 	if (res < 0 || (data && res == 0)) {
-		log_error(uring_log(t->disk->loop), "disk", "%s: %s of %llu bytes at %llu: %s", t->disk->path,
+		log_error(uring_log(t->disk->loop), "disk", "%s: %s of %llu bytes at %llu: %s",
+			  t->disk->path,
 			  t->syncing != 0 || req->kind == DISK_FLUSH ? "flush"
 			  : req->kind == DISK_READ		     ? "read"
 								     : "write",

@@ -13,7 +13,7 @@ struct uring_loop;
 
 struct uring_disk_options {
 	bool read_only;	       /* shares the lock with other readers */
-	bool create;	       /* make the file if it is absent, `bytes` long; never shrinks one */
+	bool create;	       /* make the file if it is absent or empty, `bytes` long */
 	bool allocate;	       /* with create: reserve its blocks now */
 	uint64_t bytes;	       /* with create: a multiple of 4096 */
 	uint32_t lock_wait_ms; /* how long another process may hold it; this blocks (start only) */

@@ -117,14 +117,16 @@ static int listener_bind(struct listener *l, const struct address *a, uint32_t u
 	if (l->fd < 0)
 		return err_from_errno(errno);
 	if (a->is_unix)
-		(void)fchmod(l->fd, unix_mode); /* never wider than asked for, not even for a moment */
+		(void)fchmod(l->fd,
+			     unix_mode); /* never wider than asked for, not even for a moment */
 	else
 		(void)setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (bind(l->fd, sa, (socklen_t)sockets[0].bytes) < 0)
 		return listener_error();
 	if (a->is_unix) {
 		l->unix_path = strdup(a->host);
-		if (l->unix_path == NULL || chmod(a->host, unix_mode) < 0 || stat(a->host, &st) < 0) {
+		if (l->unix_path == NULL || chmod(a->host, unix_mode) < 0 ||
+		    stat(a->host, &st) < 0) {
 			rc = l->unix_path == NULL ? -ERR_NOMEM : listener_error();
 			unlink(a->host);
 			return rc;
@@ -193,7 +195,8 @@ void listener_close(struct net_listener **listener)
 	if (l->unix_path != NULL && lstat(l->unix_path, &st) == 0 && st.st_dev == l->unix_dev &&
 	    st.st_ino == l->unix_ino)
 		unlink(l->unix_path); /* A2 */
-	(void)shutdown(l->fd, SHUT_RDWR); /* the address is free for others now, not when accept returns */
+	(void)shutdown(l->fd,
+		       SHUT_RDWR); /* the address is free for others now, not when accept returns */
 	if (l->accepting) {
 		l->canceling = true;
 		l->cancel.target = &l->req;
@@ -231,7 +234,8 @@ static void accept_done(struct uring_req *r, int res)
 		return;
 	}
 	if (!pausing && (res == -EMFILE || res == -ENFILE || res == -ENOBUFS || res == -ENOMEM)) {
-		log_warn(uring_log(l->loop), "net", "cannot accept a connection: %s; waiting", strerror(-res));
+		log_warn(uring_log(l->loop), "net", "cannot accept a connection: %s; waiting",
+			 strerror(-res));
 		l->pausing = true;
 	} else if (!pausing && res != -EINTR && res != -EAGAIN && res != -ECONNABORTED &&
 		   res != -EPROTO && res != -EPERM) {

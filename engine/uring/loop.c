@@ -39,10 +39,10 @@
 #define RING_ENTRIES_DEFAULT 256u
 #define RING_ENTRIES_MAX 4096u
 #define RING_CQ_FACTOR 4u
-#define TURN_STEPS_MAX 4096u	    /* then the kernel gets its share */
+#define TURN_STEPS_MAX 4096u /* then the kernel gets its share */
 #define WAIT_NS_MAX (60 * SEC_NS)
 #define CLOSE_WAIT_NS (SEC_NS)
-#define FIXED_SHIFT 30u		    /* the kernel registers at most 1 GiB per buffer */
+#define FIXED_SHIFT 30u /* the kernel registers at most 1 GiB per buffer */
 #define FIXED_COUNT_MAX 64u
 
 struct uring_loop {
@@ -125,7 +125,8 @@ void uring_loop_close(struct uring_loop **loop)
 	uring_net_stop(l->net);
 	/* What was canceled by the close of its owner comes back now. */
 	until = clock_now(l->env.clock).v + CLOSE_WAIT_NS;
-	while ((l->in_flight > 0 || !list_empty(&l->backlog)) && clock_now(l->env.clock).v < until) {
+	while ((l->in_flight > 0 || !list_empty(&l->backlog)) &&
+	       clock_now(l->env.clock).v < until) {
 		backlog_flush(l);
 		if (enter(l, 10 * MS_NS) < 0)
 			break;
@@ -259,8 +260,9 @@ static int ring_open(struct uring_loop *l, uint32_t entries)
 	int rc = -EINVAL;
 
 	if (uring_has(l, URING_DEFER_TASKRUN))
-		rc = ring_try(l, entries, common | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER |
-						  IORING_SETUP_DEFER_TASKRUN);
+		rc = ring_try(l, entries,
+			      common | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER |
+				      IORING_SETUP_DEFER_TASKRUN);
 	if (rc == -EINVAL) {
 		l->features &= ~(uint32_t)URING_DEFER_TASKRUN;
 		if (uring_has(l, URING_COOP_TASKRUN))
@@ -273,11 +275,11 @@ static int ring_open(struct uring_loop *l, uint32_t entries)
 	if (rc == 0)
 		return 0;
 	log_warn(l->log, "uring", "cannot set up io_uring: %s%s", strerror(-rc),
-		  rc == -EPERM	    ? "; it is forbidden here (a container's seccomp profile, or "
-				      "kernel.io_uring_disabled)"
-		  : rc == -ENOSYS ? "; a kernel of 6.1 or newer is needed"
-		  : rc == -ENOMEM ? "; raise the limit of locked memory (LimitMEMLOCK)"
-				    : "");
+		 rc == -EPERM	 ? "; it is forbidden here (a container's seccomp profile, or "
+				   "kernel.io_uring_disabled)"
+		 : rc == -ENOSYS ? "; a kernel of 6.1 or newer is needed"
+		 : rc == -ENOMEM ? "; raise the limit of locked memory (LimitMEMLOCK)"
+				 : "");
 	return rc == -ENOSYS ? -ERR_UNSUPPORTED : err_from_errno(-rc);
 }
 
@@ -323,7 +325,8 @@ static int ring_probe(struct uring_loop *l)
 	int rc = 0;
 
 	if (probe == NULL) {
-		log_error(l->log, "uring", "the kernel's io_uring cannot be probed: 6.1 or newer is needed");
+		log_error(l->log, "uring",
+			  "the kernel's io_uring cannot be probed: 6.1 or newer is needed");
 		return -ERR_UNSUPPORTED;
 	}
 	for (uint32_t i = 0; i < ARRAY_COUNT(wanted); i++) {
@@ -331,7 +334,8 @@ static int ring_probe(struct uring_loop *l)
 			continue;
 		l->features &= ~wanted[i].feature;
 		if (wanted[i].feature == 0) {
-			log_error(l->log, "uring", "the kernel's io_uring lacks %s: 6.1 or newer is needed",
+			log_error(l->log, "uring",
+				  "the kernel's io_uring lacks %s: 6.1 or newer is needed",
 				  wanted[i].name);
 			rc = -ERR_UNSUPPORTED;
 		}
@@ -366,7 +370,8 @@ static void ring_register_arena(struct uring_loop *l)
 	}
 	rc = io_uring_register_buffers(&l->ring, iov, count);
 	if (rc < 0) {
-		log_info(l->log, "uring", "buffers are not registered with the kernel (%s): a little slower",
+		log_info(l->log, "uring",
+			 "buffers are not registered with the kernel (%s): a little slower",
 			 strerror(-rc));
 		return;
 	}

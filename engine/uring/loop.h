@@ -21,10 +21,11 @@ enum uring_feature {
 	URING_COOP_TASKRUN = 1u << 1,  /* 5.19 */
 	URING_FIXED_BUFFERS = 1u << 2, /* the arena could be registered */
 	URING_DIRECT_IO = 1u << 3,     /* O_DIRECT is tried */
-	URING_DSYNC_WRITE = 1u << 4,   /* RWF_DSYNC is trusted where a filesystem honours it cheaply */
-	URING_DISCARD = 1u << 5,       /* IORING_OP_FALLOCATE */
-	URING_SEND_ONE = 1u << 6,      /* IORING_OP_SEND and RECV for one buffer, not SENDMSG */
-	URING_KERNEL_RING = 1u << 7,   /* io_uring itself; without it soft.c does the same, slower */
+	URING_DSYNC_WRITE =
+		1u << 4,	  /* RWF_DSYNC is trusted where a filesystem honours it cheaply */
+	URING_DISCARD = 1u << 5,  /* IORING_OP_FALLOCATE */
+	URING_SEND_ONE = 1u << 6, /* IORING_OP_SEND and RECV for one buffer, not SENDMSG */
+	URING_KERNEL_RING = 1u << 7, /* io_uring itself; without it soft.c does the same, slower */
 	URING_FEATURES_ALL = (1u << 8) - 1,
 };
 

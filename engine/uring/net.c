@@ -21,7 +21,8 @@ struct uring_net {
 	struct connector *connector;
 };
 
-static int net_port_listen(struct net *net, const char *address, struct net_listener **ret_listener);
+static int net_port_listen(struct net *net, const char *address,
+			   struct net_listener **ret_listener);
 static void net_port_connect(struct net *net, struct net_connect_req *req);
 
 const struct net_ops uring_net_ops = {

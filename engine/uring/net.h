@@ -14,7 +14,8 @@ struct net_ops;
 struct uring_loop;
 struct uring_net;
 
-MUST_CHECK int uring_net_open(struct uring_loop *loop, uint32_t unix_mode, struct uring_net **ret_net);
+MUST_CHECK int uring_net_open(struct uring_loop *loop, uint32_t unix_mode,
+			      struct uring_net **ret_net);
 
 /* Give up what is still under way (connects that nobody waits for); before the ring's last turns. */
 void uring_net_stop(struct uring_net *net);

@@ -296,7 +296,8 @@ static void poll_all(struct soft_ring *s, uint64_t wait_ns)
 	LIST_FOR_EACH(n, &s->polling) {
 		struct soft_req *q = container_of(n, struct soft_req, link);
 
-		s->polls[i++] = (struct pollfd){.fd = q->events != 0 ? q->sqe.fd : -1, .events = q->events};
+		s->polls[i++] =
+			(struct pollfd){.fd = q->events != 0 ? q->sqe.fd : -1, .events = q->events};
 		if (q->until_ns != 0 && (q->until_ns <= now || q->until_ns - now < wait_ns))
 			wait_ns = q->until_ns <= now ? 0 : q->until_ns - now;
 	}

@@ -9,15 +9,15 @@
 #include "engine/node/config.h"
 
 #define ALONE "site: east\nstore: /s\n"
-#define SITES                                                                                      \
-	"sites:\n"                                                                                 \
-	"  - {name: east, address: '127.0.0.1:7780'}\n"                                            \
+#define SITES                                           \
+	"sites:\n"                                      \
+	"  - {name: east, address: '127.0.0.1:7780'}\n" \
 	"  - {name: west, address: '127.0.0.1:7790'}\n"
-#define MEMBERS                                                                                    \
-	"quorum:\n"                                                                                \
-	"  members:\n"                                                                             \
-	"    - {name: east, address: '127.0.0.1:7781'}\n"                                          \
-	"    - {name: west, address: '127.0.0.1:7791'}\n"                                          \
+#define MEMBERS                                           \
+	"quorum:\n"                                       \
+	"  members:\n"                                    \
+	"    - {name: east, address: '127.0.0.1:7781'}\n" \
+	"    - {name: west, address: '127.0.0.1:7791'}\n" \
 	"    - {name: witness, address: '127.0.0.1:7801'}\n"
 
 static int parse(const char *text, enum config_kind kind, struct config *c, struct config_error *e)
@@ -48,33 +48,32 @@ START_TEST(config_of_a_site_alone_needs_a_name_and_a_store)
 }
 END_TEST
 
-static const char full[] =
-	"# a comment\n"
-	"site: east\n"
-	"store: /var/lib/twinshore/store\n"
-	"admin: /run/twinshore/east.sock\n"
-	"nbd:\n"
-	"  listen: [unix:/run/twinshore/nbd.sock, tcp:0.0.0.0:10809]\n"
-	"  tls: off\n"
-	"replication:\n"
-	"  listen: 0.0.0.0:7780\n"
-	"sites:\n"
-	"  - {name: east,  address: 10.0.0.1:7780}\n"
-	"  - {name: west,  address: 10.0.1.1:7780}\n"
-	"quorum:\n"
-	"  state: /var/lib/twinshore/q\n"
-	"  members:\n"
-	"    - {name: west,    address: 10.0.1.1:7781}\n"
-	"    - {name: east,    address: 10.0.0.1:7781}\n"
-	"    - {name: witness, address: 10.0.2.1:7781}\n"
-	"insecure: true\n"
-	"metrics: {listen: 127.0.0.1:9780}\n"
-	"io: io_uring\n"
-	"journal: 10GiB\n"
-	"memory: 1G\n"
-	"threads: 1\n"
-	"timers: {preset: far, lease: 2500ms, suspend_max: 10s}\n"
-	"log: {level: debug, format: json}\n";
+static const char full[] = "# a comment\n"
+			   "site: east\n"
+			   "store: /var/lib/twinshore/store\n"
+			   "admin: /run/twinshore/east.sock\n"
+			   "nbd:\n"
+			   "  listen: [unix:/run/twinshore/nbd.sock, tcp:0.0.0.0:10809]\n"
+			   "  tls: off\n"
+			   "replication:\n"
+			   "  listen: 0.0.0.0:7780\n"
+			   "sites:\n"
+			   "  - {name: east,  address: 10.0.0.1:7780}\n"
+			   "  - {name: west,  address: 10.0.1.1:7780}\n"
+			   "quorum:\n"
+			   "  state: /var/lib/twinshore/q\n"
+			   "  members:\n"
+			   "    - {name: west,    address: 10.0.1.1:7781}\n"
+			   "    - {name: east,    address: 10.0.0.1:7781}\n"
+			   "    - {name: witness, address: 10.0.2.1:7781}\n"
+			   "insecure: true\n"
+			   "metrics: {listen: 127.0.0.1:9780}\n"
+			   "io: io_uring\n"
+			   "journal: 10GiB\n"
+			   "memory: 1G\n"
+			   "threads: 1\n"
+			   "timers: {preset: far, lease: 2500ms, suspend_max: 10s}\n"
+			   "log: {level: debug, format: json}\n";
 
 static void full_check(const struct config *c)
 {
@@ -174,8 +173,9 @@ START_TEST(config_fills_in_listeners_and_the_state_folder)
 	struct config_error e;
 	struct config c;
 
-	ck_assert_msg(parse("site: west\nstore: /data/ts/store\n" SITES MEMBERS, CONFIG_SITE, &c, &e) == 0, "%s",
-		      e.text);
+	ck_assert_msg(parse("site: west\nstore: /data/ts/store\n" SITES MEMBERS, CONFIG_SITE, &c,
+			    &e) == 0,
+		      "%s", e.text);
 	ck_assert_str_eq(c.replication_listen, "127.0.0.1:7790");
 	ck_assert_str_eq(c.quorum_listen, "127.0.0.1:7791");
 	ck_assert_str_eq(c.state, "/data/ts/quorum");
@@ -189,7 +189,8 @@ START_TEST(config_list_of_one_may_be_a_plain_value)
 	struct config_error e;
 	struct config c;
 
-	ck_assert_msg(parse(ALONE "nbd: {listen: 'tcp:127.0.0.1:1'}\n", CONFIG_SITE, &c, &e) == 0, "%s", e.text);
+	ck_assert_msg(parse(ALONE "nbd: {listen: 'tcp:127.0.0.1:1'}\n", CONFIG_SITE, &c, &e) == 0,
+		      "%s", e.text);
 	ck_assert_uint_eq(c.nbd_listen_count, 1);
 	ck_assert_str_eq(c.nbd_listen[0], "tcp:127.0.0.1:1");
 }
@@ -205,10 +206,12 @@ static const struct {
 	 "f.yaml: store: is missing; write it: file or block device made by 'twinshore store format'"},
 	{CONFIG_SITE, "hello\n", "f.yaml:1: this is not a list of 'key: value' lines"},
 	{CONFIG_SITE, "- a\n", "f.yaml:1: this is not a list of 'key: value' lines"},
-	{CONFIG_SITE, "log: {level: info\n", "f.yaml:2: not YAML: did not find expected ',' or '}' while "
-					     "parsing a flow mapping"},
+	{CONFIG_SITE, "log: {level: info\n",
+	 "f.yaml:2: not YAML: did not find expected ',' or '}' while "
+	 "parsing a flow mapping"},
 	{CONFIG_SITE, ALONE "sties: 1\n", "f.yaml:3: sties: unknown key; did you mean 'sites'?"},
-	{CONFIG_SITE, ALONE "log: {leval: info}\n", "f.yaml:3: log.leval: unknown key; did you mean 'level'?"},
+	{CONFIG_SITE, ALONE "log: {leval: info}\n",
+	 "f.yaml:3: log.leval: unknown key; did you mean 'level'?"},
 	{CONFIG_SITE, ALONE "banana: 1\n", "f.yaml:3: banana: unknown key"},
 	{CONFIG_SITE, ALONE "a.b: 1\n", "f.yaml:3: unknown key 'a.b'"},
 	{CONFIG_SITE, ALONE "[a]: 1\n", "f.yaml:3: a key must be a plain word"},
@@ -216,8 +219,10 @@ static const struct {
 	 "f.yaml:2: site: is written twice, first in line 1; keep one"},
 	{CONFIG_SITE, ALONE SITES SITES, "f.yaml:7: sites: is written twice; keep one"},
 	{CONFIG_SITE, "site:\n", "f.yaml:1: site: has no value; write one or remove the key"},
-	{CONFIG_SITE, ALONE "sites:\n", "f.yaml:3: sites: has no value; write one or remove the key"},
-	{CONFIG_SITE, ALONE "sites: []\n", "f.yaml:3: sites: is empty; write an entry or remove the key"},
+	{CONFIG_SITE, ALONE "sites:\n",
+	 "f.yaml:3: sites: has no value; write one or remove the key"},
+	{CONFIG_SITE, ALONE "sites: []\n",
+	 "f.yaml:3: sites: is empty; write an entry or remove the key"},
 	{CONFIG_SITE, "site: [east]\n", "f.yaml:1: site: must be a single value"},
 	{CONFIG_SITE, ALONE "log: info\n",
 	 "f.yaml:3: log: must be a group of keys: {key: value} or indented 'key: value' lines"},
@@ -228,22 +233,30 @@ static const struct {
 	{CONFIG_SITE, "site: &x east\nstore: *x\n",
 	 "f.yaml:2: store: YAML aliases are not used here; write it out"},
 	{CONFIG_SITE, "site: \"ea\\0st\"\n", "f.yaml:1: site: holds a NUL character"},
-	{CONFIG_SITE, ALONE "nbd: {listen: ['[::1]:1','[::1]:2','[::1]:3','[::1]:4','[::1]:5','[::1]:6',"
-			    "'[::1]:7','[::1]:8','[::1]:9']}\n",
+	{CONFIG_SITE,
+	 ALONE "nbd: {listen: ['[::1]:1','[::1]:2','[::1]:3','[::1]:4','[::1]:5','[::1]:6',"
+	       "'[::1]:7','[::1]:8','[::1]:9']}\n",
 	 "f.yaml:3: nbd.listen: has more than 8 entries"},
 	/* values */
-	{CONFIG_SITE, "site: East\n", "f.yaml:1: site: 'East' is not a name; use 1 to 32 of a-z, 0-9 and '-'"},
-	{CONFIG_SITE, "store: store\n", "f.yaml:1: store: 'store' is not a full path; begin it with '/'"},
+	{CONFIG_SITE, "site: East\n",
+	 "f.yaml:1: site: 'East' is not a name; use 1 to 32 of a-z, 0-9 and '-'"},
+	{CONFIG_SITE, "store: store\n",
+	 "f.yaml:1: store: 'store' is not a full path; begin it with '/'"},
 	{CONFIG_SITE, ALONE "nbd: {listen: ['here']}\n",
 	 "f.yaml:3: nbd.listen: 'here' is not an address; write HOST:PORT, tcp:HOST:PORT or unix:/path"},
 	{CONFIG_SITE, ALONE "io: aio\n", "f.yaml:3: io: 'aio' is none of: auto, io_uring"},
-	{CONFIG_SITE, ALONE "io: libaio\n", "f.yaml:3: io: 'libaio' is not available in this version"},
+	{CONFIG_SITE, ALONE "io: libaio\n",
+	 "f.yaml:3: io: 'libaio' is not available in this version"},
 	{CONFIG_SITE, ALONE "nbd: {tls: required}\n",
 	 "f.yaml:3: nbd.tls: 'required' is not available in this version"},
-	{CONFIG_SITE, ALONE "insecure: yes\n", "f.yaml:3: insecure: 'yes' is neither true nor false"},
-	{CONFIG_SITE, ALONE "memory: lots\n", "f.yaml:3: memory: 'lots' is not a size; write one like 512MiB"},
-	{CONFIG_SITE, ALONE "memory: 1MiB\n", "f.yaml:3: memory: 1MiB is out of range; use 64MiB to 1TiB"},
-	{CONFIG_SITE, ALONE "journal: 90%\n", "f.yaml:3: journal: 90% is out of range; use 1% to 75%"},
+	{CONFIG_SITE, ALONE "insecure: yes\n",
+	 "f.yaml:3: insecure: 'yes' is neither true nor false"},
+	{CONFIG_SITE, ALONE "memory: lots\n",
+	 "f.yaml:3: memory: 'lots' is not a size; write one like 512MiB"},
+	{CONFIG_SITE, ALONE "memory: 1MiB\n",
+	 "f.yaml:3: memory: 1MiB is out of range; use 64MiB to 1TiB"},
+	{CONFIG_SITE, ALONE "journal: 90%\n",
+	 "f.yaml:3: journal: 90% is out of range; use 1% to 75%"},
 	{CONFIG_SITE, ALONE "journal: much\n",
 	 "f.yaml:3: journal: 'much' is neither a percentage nor a size; write one like 25% or 10GiB"},
 	{CONFIG_SITE, ALONE "threads: 4\n",
@@ -265,53 +278,63 @@ static const struct {
 	{CONFIG_SITE, ALONE "quorum: {etcd: x}\n",
 	 "f.yaml:3: quorum.etcd: not available in this version (an existing etcd cluster as the authority); "
 	 "remove it"},
-	{CONFIG_WITNESS, "name: w\nstore: /s\n", "f.yaml:2: store: unknown key; did you mean 'state'?"},
-	{CONFIG_WITNESS, "name: w\nstate: /s\nnbd: {listen: 'x:1'}\n", "f.yaml:3: nbd: unknown key"},
+	{CONFIG_WITNESS, "name: w\nstore: /s\n",
+	 "f.yaml:2: store: unknown key; did you mean 'state'?"},
+	{CONFIG_WITNESS, "name: w\nstate: /s\nnbd: {listen: 'x:1'}\n",
+	 "f.yaml:3: nbd: unknown key"},
 	/* sites and members */
-	{CONFIG_SITE, ALONE SITES, "f.yaml:4: quorum.members: is missing; with several sites a quorum decides who "
-				   "may write: list every site and a witness"},
-	{CONFIG_SITE, ALONE MEMBERS, "f.yaml:5: quorum.members.name: is of no use without sites; list them, or "
-				     "remove it for a site alone"},
+	{CONFIG_SITE, ALONE SITES,
+	 "f.yaml:4: quorum.members: is missing; with several sites a quorum decides who "
+	 "may write: list every site and a witness"},
+	{CONFIG_SITE, ALONE MEMBERS,
+	 "f.yaml:5: quorum.members.name: is of no use without sites; list them, or "
+	 "remove it for a site alone"},
 	{CONFIG_SITE, ALONE "replication: {listen: '127.0.0.1:1'}\n",
 	 "f.yaml:3: replication.listen: is of no use without sites; list them, or remove it for a site alone"},
 	{CONFIG_SITE, ALONE "sites: [{name: east, address: '127.0.0.1:1'}]\n",
 	 "f.yaml:3: sites: has one entry; list every site, or remove sites and quorum for a site alone"},
 	{CONFIG_SITE, ALONE "sites: [{name: east}]\n",
 	 "f.yaml:3: sites.address: is missing in entry 1 ('east')"},
-	{CONFIG_SITE, ALONE "sites: [{address: '127.0.0.1:1'}]\n", "f.yaml:3: sites.name: is missing in entry 1"},
+	{CONFIG_SITE, ALONE "sites: [{address: '127.0.0.1:1'}]\n",
+	 "f.yaml:3: sites.name: is missing in entry 1"},
 	{CONFIG_SITE, "site: north\nstore: /s\n" SITES,
 	 "f.yaml:4: sites: 'north' (this one's own name) is not listed; add it, or correct site"},
 	{CONFIG_SITE, ALONE SITES "  - {name: east, address: '127.0.0.1:1'}\n",
 	 "f.yaml:6: sites.name: 'east' is listed twice"},
 	{CONFIG_SITE, ALONE SITES "  - {name: north, address: '127.0.0.1:7780'}\n",
 	 "f.yaml:6: sites.address: 127.0.0.1:7780 is the address of two entries"},
-	{CONFIG_SITE, ALONE SITES "  - {name: a, address: 'x:1'}\n  - {name: b, address: 'x:2'}\n"
-				  "  - {name: c, address: 'x:3'}\n",
+	{CONFIG_SITE,
+	 ALONE SITES "  - {name: a, address: 'x:1'}\n  - {name: b, address: 'x:2'}\n"
+		     "  - {name: c, address: 'x:3'}\n",
 	 "f.yaml:8: sites: has more than 4 entries"},
-	{CONFIG_SITE, ALONE SITES "quorum: {members: [{name: east, address: '127.0.0.1:1'}, "
-				  "{name: west, address: '127.0.0.1:2'}]}\n",
+	{CONFIG_SITE,
+	 ALONE SITES "quorum: {members: [{name: east, address: '127.0.0.1:1'}, "
+		     "{name: west, address: '127.0.0.1:2'}]}\n",
 	 "f.yaml:6: quorum.members: has 2 entries; list 3, 5 or 7, so that the loss of one leaves a majority: add "
 	 "a witness"},
 	{CONFIG_SITE, ALONE SITES "  - {name: north, address: '127.0.0.1:1'}\n" MEMBERS,
 	 "f.yaml:9: quorum.members: site 'north' is not listed; every site is a member"},
-	{CONFIG_WITNESS, "name: w\nstate: /w\n", "f.yaml: quorum.members: is missing; list every site and this "
-						 "witness"},
+	{CONFIG_WITNESS, "name: w\nstate: /w\n",
+	 "f.yaml: quorum.members: is missing; list every site and this "
+	 "witness"},
 	{CONFIG_WITNESS, "name: w\nstate: /w\n" MEMBERS,
 	 "f.yaml:5: quorum.members: 'w' (this one's own name) is not listed; add it, or correct name"},
 	{CONFIG_SITE, "site: east\nstore: /dev/sdb\n" SITES MEMBERS,
 	 "f.yaml:8: quorum.state: is missing; the store is a device, so name a folder on another disk"},
 	/* the rule of secrecy */
-	{CONFIG_SITE, ALONE "sites:\n  - {name: east, address: '10.0.0.1:1'}\n"
-			    "  - {name: west, address: '127.0.0.1:2'}\n" MEMBERS,
+	{CONFIG_SITE,
+	 ALONE "sites:\n  - {name: east, address: '10.0.0.1:1'}\n"
+	       "  - {name: west, address: '127.0.0.1:2'}\n" MEMBERS,
 	 "f.yaml:4: sites.address: 10.0.0.1:1 is not on this machine and TLS between sites is not available in this "
 	 "version; write 'insecure: true' only if nobody else can read or write on that network"},
 	{CONFIG_SITE, ALONE SITES MEMBERS "  listen: '0.0.0.0:7781'\n",
 	 "f.yaml:11: quorum.listen: 0.0.0.0:7781 is not on this machine and TLS between sites is not available in "
 	 "this version; write 'insecure: true' only if nobody else can read or write on that network"},
-	{CONFIG_WITNESS, "name: witness\nstate: /w\nquorum:\n  members:\n"
-			 "    - {name: east, address: '127.0.0.1:1'}\n"
-			 "    - {name: west, address: 'west.example:1'}\n"
-			 "    - {name: witness, address: '127.0.0.1:3'}\n",
+	{CONFIG_WITNESS,
+	 "name: witness\nstate: /w\nquorum:\n  members:\n"
+	 "    - {name: east, address: '127.0.0.1:1'}\n"
+	 "    - {name: west, address: 'west.example:1'}\n"
+	 "    - {name: witness, address: '127.0.0.1:3'}\n",
 	 "f.yaml:6: quorum.members.address: west.example:1 is not on this machine and TLS between sites is not "
 	 "available in this version; write 'insecure: true' only if nobody else can read or write on that "
 	 "network"},
@@ -356,8 +379,10 @@ START_TEST(config_secrecy_asks_nothing_of_loopback_or_of_the_insecure)
 	struct config c;
 
 	ck_assert_msg(parse(ALONE SITES MEMBERS, CONFIG_SITE, &c, &e) == 0, "%s", e.text);
-	ck_assert_msg(parse(ALONE "nbd: {listen: ['0.0.0.0:10809']}\n", CONFIG_SITE, &c, &e) == 0, "%s", e.text);
-	ck_assert_msg(parse("name: witness\nstate: /w\ninsecure: true\n" MEMBERS "  listen: '0.0.0.0:7801'\n",
+	ck_assert_msg(parse(ALONE "nbd: {listen: ['0.0.0.0:10809']}\n", CONFIG_SITE, &c, &e) == 0,
+		      "%s", e.text);
+	ck_assert_msg(parse("name: witness\nstate: /w\ninsecure: true\n" MEMBERS
+			    "  listen: '0.0.0.0:7801'\n",
 			    CONFIG_WITNESS, &c, &e) == 0,
 		      "%s", e.text);
 	ck_assert_str_eq(c.quorum_listen, "0.0.0.0:7801");
@@ -373,7 +398,8 @@ START_TEST(config_file_that_is_absent_or_unreadable_is_told)
 	int fd = mkstemp(path);
 
 	ck_assert_int_eq(config_load("/nowhere/f.yaml", CONFIG_SITE, &c, &e), -ERR_NOT_FOUND);
-	ck_assert_str_eq(e.text, "/nowhere/f.yaml: no such file; write one, or name another with --config");
+	ck_assert_str_eq(e.text,
+			 "/nowhere/f.yaml: no such file; write one, or name another with --config");
 	ck_assert_int_eq(write(fd, full, sizeof(full) - 1), sizeof(full) - 1);
 	ck_assert_msg(config_load(path, CONFIG_SITE, &c, &e) == 0, "%s", e.text);
 	full_check(&c);
@@ -431,7 +457,8 @@ int main(void)
 	tcase_add_test(tc, config_presets_have_their_numbers);
 	tcase_add_test(tc, config_fills_in_listeners_and_the_state_folder);
 	tcase_add_test(tc, config_list_of_one_may_be_a_plain_value);
-	tcase_add_loop_test(tc, config_error_names_file_line_key_and_what_to_do, 0, ARRAY_COUNT(errors));
+	tcase_add_loop_test(tc, config_error_names_file_line_key_and_what_to_do, 0,
+			    ARRAY_COUNT(errors));
 	tcase_add_test(tc, config_secrecy_asks_nothing_of_loopback_or_of_the_insecure);
 	tcase_add_test(tc, config_file_that_is_absent_or_unreadable_is_told);
 	tcase_add_test(tc, config_cut_short_is_no_crash);

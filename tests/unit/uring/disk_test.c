@@ -23,8 +23,8 @@ static struct disk *disk_new(struct world *w, uint64_t bytes)
 	return d;
 }
 
-static int io(struct world *w, struct disk *d, struct disk_req *req, enum disk_kind kind, uint32_t flags,
-	      uint64_t off, void *data, uint64_t bytes)
+static int io(struct world *w, struct disk *d, struct disk_req *req, enum disk_kind kind,
+	      uint32_t flags, uint64_t off, void *data, uint64_t bytes)
 {
 	completion_arm(&req->done, &w->op, 1);
 	disk_io(d, req, kind, flags, off, data, bytes);
@@ -69,8 +69,11 @@ START_TEST(disk_gathers_and_scatters_many_buffers)
 {
 	uint8_t *a = blocks(DISK_IOV_MAX, 0), *b = blocks(DISK_IOV_MAX, 0);
 	struct iovec iov[DISK_IOV_MAX];
-	struct disk_req req = {.kind = DISK_WRITE, .off = 8192, .bytes = (uint64_t)DISK_IOV_MAX * 4096,
-			       .iov = iov, .iov_count = DISK_IOV_MAX};
+	struct disk_req req = {.kind = DISK_WRITE,
+			       .off = 8192,
+			       .bytes = (uint64_t)DISK_IOV_MAX * 4096,
+			       .iov = iov,
+			       .iov_count = DISK_IOV_MAX};
 	struct world w;
 	struct disk *d;
 
@@ -253,6 +256,13 @@ START_TEST(disk_open_says_what_is_wrong)
 	o.read_only = true;
 	ck_assert_int_lt(uring_disk_open(w.loop, w.folder, &o, &d), 0);
 	fd = open(path, O_CREAT | O_RDWR, 0600);
+	o.read_only = false;
+	ck_assert_int_eq(uring_disk_open(w.loop, path, &o, &d), -ERR_INVALID); /* empty */
+	o.create = true;
+	o.bytes = 8192;
+	ck_assert_int_eq(uring_disk_open(w.loop, path, &o, &d), 0); /* it gets its size */
+	ck_assert_uint_eq(d->bytes, 8192);
+	uring_disk_close(&d);
 	ck_assert_int_eq(ftruncate(fd, 100), 0);
 	close(fd);
 	ck_assert_int_eq(uring_disk_open(w.loop, path, &o, &d), -ERR_INVALID);

@@ -2,10 +2,10 @@
 #include "tests/unit/uring/uring_test.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <pthread.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -251,7 +251,8 @@ static int forbidden_child(void)
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
 	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
 		return 77; /* not here */
-	if (uring_loop_open(&o, &w.loop) != -ERR_PERMISSION || strstr(w.last_line, "seccomp") == NULL)
+	if (uring_loop_open(&o, &w.loop) != -ERR_PERMISSION ||
+	    strstr(w.last_line, "seccomp") == NULL)
 		return 1;
 	o.kernel_ring_required = false;
 	if (uring_loop_open(&o, &w.loop) != 0 || strstr(w.last_line, "without io_uring") == NULL)
@@ -271,7 +272,8 @@ START_TEST(loop_does_without_io_uring_where_it_is_forbidden)
 		_exit(forbidden_child());
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	ck_assert(WIFEXITED(status));
-	ck_assert_msg(WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 77, "%d", WEXITSTATUS(status));
+	ck_assert_msg(WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 77, "%d",
+		      WEXITSTATUS(status));
 }
 END_TEST
 
@@ -303,7 +305,8 @@ static void add(TCase *tc)
 	tcase_add_loop_test(tc, loop_timers_fire_at_or_after_their_deadline_in_order, 0, MASKS);
 	tcase_add_loop_test(tc, loop_run_returns_when_an_op_says_stop, 0, MASKS);
 	tcase_add_test(tc, loop_random_numbers_differ);
-	tcase_add_loop_test(tc, loop_mail_of_two_threads_arrives_complete_and_in_each_ones_order, 0, MASKS);
+	tcase_add_loop_test(tc, loop_mail_of_two_threads_arrives_complete_and_in_each_ones_order, 0,
+			    MASKS);
 	tcase_add_loop_test(tc, loop_signal_wakes_its_receiver, 0, MASKS);
 	tcase_add_loop_test(tc, loop_thread_runs_until_mail_tells_it_to_stop, 0, MASKS);
 	tcase_add_test(tc, loop_does_without_io_uring_where_it_is_forbidden);

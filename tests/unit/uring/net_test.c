@@ -125,7 +125,8 @@ START_TEST(net_end_of_stream_is_zero_and_peer_closed_tells_it_before)
 {
 	char in[4], out[] = "xy";
 	struct iovec from = {out, 2}, to = {in, 4};
-	struct net_io_req send = {.iov = &from, .iov_count = 1}, recv = {.iov = &to, .iov_count = 1};
+	struct net_io_req send = {.iov = &from, .iov_count = 1},
+			  recv = {.iov = &to, .iov_count = 1};
 	struct pair p;
 	struct world w;
 
@@ -159,7 +160,8 @@ START_TEST(net_shutdown_ends_requests_in_flight)
 	uint8_t *out = calloc(1, BYTES);
 	char in[4];
 	struct iovec from = {out, BYTES}, to = {in, 4};
-	struct net_io_req send = {.iov = &from, .iov_count = 1}, recv = {.iov = &to, .iov_count = 1};
+	struct net_io_req send = {.iov = &from, .iov_count = 1},
+			  recv = {.iov = &to, .iov_count = 1};
 	struct pair p;
 	struct world w;
 
@@ -415,7 +417,8 @@ static void add(TCase *tc)
 {
 	tcase_add_loop_test(tc, net_bytes_arrive_in_order_also_after_short_sends, 0, PORT_CASES);
 	tcase_add_loop_test(tc, net_one_buffer_is_sent_and_scattered_to_two, 0, PORT_CASES);
-	tcase_add_loop_test(tc, net_end_of_stream_is_zero_and_peer_closed_tells_it_before, 0, PORT_CASES);
+	tcase_add_loop_test(tc, net_end_of_stream_is_zero_and_peer_closed_tells_it_before, 0,
+			    PORT_CASES);
 	tcase_add_loop_test(tc, net_shutdown_ends_requests_in_flight, 0, PORT_CASES);
 	tcase_add_loop_test(tc, net_send_to_a_broken_stream_is_closed, 0, PORT_CASES);
 	tcase_add_loop_test(tc, net_unlisten_cancels_the_pending_accept, 0, PORT_CASES);

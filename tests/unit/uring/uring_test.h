@@ -27,12 +27,16 @@ struct world {
 };
 
 /* Masks under which every test of a port runs (loop tests of check index it). */
-static const uint32_t masks[] = {0, URING_FEATURES_ALL & ~URING_KERNEL_RING, URING_DEFER_TASKRUN,
-				 URING_DSYNC_WRITE | URING_DIRECT_IO, URING_SEND_ONE | URING_FIXED_BUFFERS,
+static const uint32_t masks[] = {0,
+				 URING_FEATURES_ALL & ~URING_KERNEL_RING,
+				 URING_DEFER_TASKRUN,
+				 URING_DSYNC_WRITE | URING_DIRECT_IO,
+				 URING_SEND_ONE | URING_FIXED_BUFFERS,
 				 URING_KERNEL_RING};
 #define MASKS 6
 
-static inline void world_log(struct log *log, enum log_level level, const char *room, const char *line)
+static inline void world_log(struct log *log, enum log_level level, const char *room,
+			     const char *line)
 {
 	struct world *w = container_of(log, struct world, log);
 
