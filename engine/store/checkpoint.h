@@ -10,6 +10,8 @@
 #include "engine/store/replica.h"
 
 struct map;
+struct store;
+struct table;
 
 #define REPLICA_FLAG_STAGING 1u
 
@@ -36,5 +38,24 @@ struct replica_root {
 	struct volume_root *volumes; /* allocated by the owner of the root; VOLUMES_MAX at most */
 	uint32_t volume_count;
 };
+
+/* --- the work of a checkpoint (checkpoint.c); one per store, started by fold.c --- */
+
+struct checkpoint;
+
+MUST_CHECK int checkpoint_open(struct store *s, struct checkpoint **ret_checkpoint);
+void checkpoint_close(struct checkpoint **cp);
+bool checkpoint_is_idle(const struct checkpoint *cp);
+uint64_t checkpoint_seq(const struct checkpoint *cp); /* of the durable one */
+struct table *checkpoint_table(struct checkpoint *cp, uint32_t index); /* for open; enum store_table */
+void checkpoint_set_durable(struct checkpoint *cp, uint64_t seq, uint64_t root_address); /* open */
+
+void checkpoint_replica_gone(struct checkpoint *cp, const struct replica *r); /* forget the pointer */
+void checkpoint_wake(struct checkpoint *cp); /* no import is between its changes any more */
+
+/* Write dirty leaves to fresh pages, so that they may leave memory; nothing durable changes. */
+void checkpoint_steal(struct checkpoint *cp, struct completion *done);
+/* Everything as it is; done when durable, or -ERR_FAILED (the store has failed). */
+void checkpoint_run(struct checkpoint *cp, struct completion *done);
 
 #endif

@@ -76,6 +76,7 @@ struct store_status {
 	struct uuid uuid;
 	uint64_t incarnation; /* of this opening: grows by at least 1 at each */
 	uint64_t bytes, used_bytes, journal_bytes, journal_used_bytes;
+	uint64_t free_bytes; /* what home may still take: beyond it fold stops with -ERR_FULL */
 	uint64_t segment_bytes;
 	uint64_t index_entries, index_entries_max;
 	uint64_t recovery_read_bytes;

@@ -37,6 +37,9 @@ void store_fold_now(struct store *s, struct replica *r, struct completion *done)
 /* Lists of replicas: replica.c creates, the store keeps. Staging replicas are in the list, too. */
 void store_add_replica(struct store *s, struct replica *r);
 void store_remove_replica(struct store *s, struct replica *r);
+/* In the same step in which its maps are discarded: until then checkpoints still list it, so that no
+ * chunk of it is ever unreachable.  Implies remove. */
+void store_forget_replica(struct store *s, struct replica *r);
 struct replica *store_first_replica(struct store *s); /* uuid order, staging after its visible one */
 struct replica *store_next_replica(struct store *s, struct replica *r);
 
