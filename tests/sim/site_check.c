@@ -175,6 +175,23 @@ static void check_floor(struct sim_site *x)
 			 (unsigned long long)f.epoch, (unsigned long long)x->sim->newest.epoch);
 }
 
+/* I8: one leader per term. */
+void sim_check_leader(struct sim_site *x)
+{
+	struct sim *s = x->sim;
+	struct member_status st;
+
+	if (!x->node->up || x->node->paused || x->member == NULL)
+		return;
+	member_status(x->member, &st);
+	if (st.state != MEMBER_RUNNING || st.leader != st.self || st.term >= SIM_TERMS_MAX)
+		return;
+	if (s->leader_of[st.term] != 0 && s->leader_of[st.term] != st.self)
+		sim_fail(s, "I8: term %llu has two leaders, %u and %u", (unsigned long long)st.term,
+			 s->leader_of[st.term], st.self);
+	s->leader_of[st.term] = (uint8_t)st.self;
+}
+
 void sim_check(struct world *w, void *ctx)
 {
 	struct sim *s = ctx;

@@ -23,6 +23,7 @@
 #define SIM_CLIENTS_MAX 2u
 #define SIM_EPOCHS_MAX 4096u
 #define SIM_FAULTS_MAX 24u
+#define SIM_TERMS_MAX 8192u
 
 enum sim_kind {
 	SIM_ACKED,
@@ -125,6 +126,7 @@ struct sim {
 	bool group_known;
 	struct sim_epoch epochs[SIM_EPOCHS_MAX];
 	uint32_t epoch_count;
+	uint8_t leader_of[SIM_TERMS_MAX];
 	struct sim_cfg *cfgs;
 	uint32_t cfg_count, cfg_room;
 	struct sim_cfg newest; /* highest cfg applied anywhere: it is committed */
@@ -161,6 +163,7 @@ void sim_faults_heal(struct sim *s);
 
 /* site_check.c */
 void sim_check(struct world *w, void *ctx);
+void sim_check_leader(struct sim_site *x);
 bool sim_is_in_sync(struct sim *s); /* isr is full, a primary is open, both serve */
 
 #endif

@@ -210,6 +210,8 @@ static void tick_fire(struct wevent *ev)
 
 	for (uint32_t i = 0; i < SIM_MEMBERS; i++)
 		sim_tick_site(&s->sites[i]);
+	for (uint32_t i = 0; i < SIM_MEMBERS; i++)
+		sim_check_leader(&s->sites[i]);
 	sim_faults_tick(s);
 	world_plan(s->w, ev, TICK_NS);
 }

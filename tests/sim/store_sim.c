@@ -46,7 +46,8 @@ static struct runner_kind kinds[SS_KINDS] = {
 	[SS_FLOORS] = {"floors set", 0, true},
 	[SS_VOLUMES_DELETED] = {"volumes deleted", 0, false},
 	[SS_DIGESTS] = {"digests compared", 0, true},
-	[SS_BIT_FLIPS] = {"bit flips", 0, false},
+	[SS_BIT_FLIPS] = {"bit flips", 0, true},
+	[SS_EXCUSED] = {"runs ended by bit flips", 0, false},
 };
 
 void ss_fail(struct ss *s, const char *fmt, ...)
@@ -57,10 +58,17 @@ void ss_fail(struct ss *s, const char *fmt, ...)
 	if (s->failed)
 		return;
 	s->failed = true;
+	s->excused = s->rotten;
 	n = snprintf(s->what, sizeof(s->what), "[%.6f s, life %u] ", (double)s->w->now / 1e9, s->node->lives);
 	va_start(ap, fmt);
 	vsnprintf(s->what + n, sizeof(s->what) - (size_t)n, fmt, ap);
 	va_end(ap);
+}
+
+void ss_fail_data(struct ss *s, const char *what)
+{
+	ss_fail(s, "%s", what);
+	s->excused = false;
 }
 
 static void nothing_step(struct op *op)
@@ -133,6 +141,23 @@ static void forget_requests(struct ss *s)
 	memset(&s->wait, 0, sizeof(s->wait));
 }
 
+/* Bits change anywhere in what was ever written. */
+static void rot(struct ss *s)
+{
+	uint64_t n = prng_range(&s->prng, 1, 12);
+
+	s->rotten = true;
+	for (uint64_t i = 0; i < 200 && n > 0; i++) {
+		uint64_t off = prng_below(&s->prng, DISK_BYTES);
+
+		if (s->disk->chunks[off / SIM_DISK_CHUNK] == NULL)
+			continue;
+		sim_disk_flip(s->disk, off, (uint32_t)prng_below(&s->prng, 8));
+		s->kinds[SS_BIT_FLIPS]++;
+		n--;
+	}
+}
+
 static void crash(struct ss *s)
 {
 	bool kill = prng_below(&s->prng, 4) == 0 && !s->disk->faults.stopped;
@@ -143,6 +168,8 @@ static void crash(struct ss *s)
 	world_crash(s->node, kill ? WORLD_CRASH_KILL : WORLD_CRASH_POWER);
 	forget_requests(s);
 	s->down = false;
+	if (s->rots && prng_below(&s->prng, 3) == 0)
+		rot(s);
 	world_run_for(s->w, prng_below(&s->prng, SEC_NS));
 	world_boot(s->node);
 }
@@ -180,6 +207,8 @@ static bool open_store(struct ss *s, bool faults)
 		}
 		s->kinds[SS_OPENS]++;
 		s->r = replica_find(s->store, &s->group);
+		if (s->r == NULL && s->m->count > 0)
+			ss_fail(s, "the group is gone");
 		return true;
 	}
 	if (!s->failed)
@@ -412,6 +441,7 @@ static void run_seed(const struct runner_opts *o, uint64_t seed, uint64_t stop_a
 	s->opts = (struct store_opts){.memory_bytes = 4u << 20, .mutant = o->mutant};
 	prng_init(&s->prng, seed, 50);
 	s->disk->faults.discard_zeroes = prng_below(&s->prng, 2) == 0;
+	s->rots = stop_at == 0 && o->mutant == 0 && prng_below(&s->prng, 5) == 0;
 	s->disk->slow = prng_below(&s->prng, 5) == 0 ? 20 : 1;
 	if (begin(s)) {
 		s->stop_at = stop_at;
@@ -422,7 +452,8 @@ static void run_seed(const struct runner_opts *o, uint64_t seed, uint64_t stop_a
 			ss_verify(s, true);
 		}
 	}
-	ret->failed = s->failed;
+	ret->failed = s->failed && !s->excused;
+	counts[SS_EXCUSED] += s->failed && s->excused;
 	memcpy(ret->what, s->what, sizeof(ret->what));
 	ret->hash = s->w->hash;
 	ret->sim_ns = s->w->now;

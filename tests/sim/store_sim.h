@@ -61,6 +61,7 @@ enum ss_kind {
 	SS_VOLUMES_DELETED,
 	SS_DIGESTS,
 	SS_BIT_FLIPS,
+	SS_EXCUSED,
 	SS_KINDS
 };
 
@@ -84,11 +85,15 @@ struct ss {
 	struct store_floor floor, floor_durable;
 	uint64_t stop_at; /* fixed stop_nth after format; 0: by the seed */
 	bool down;	  /* the power failed at an I/O: crash before going on */
+	/* Bits were flipped: errors are allowed and end the run; wrong data never is. */
+	bool rots, rotten, excused;
 	bool failed;
 	char what[1024];
 	uint64_t *kinds;
 };
 
+/* Wrong data, whatever happened to the disk. */
+void ss_fail_data(struct ss *s, const char *what);
 void ss_fail(struct ss *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Run until the armed s->wait fired: its rc. -ERR_TIMEOUT with s->down set: the power failed;
  * without: a violation (stuck) was noted. */

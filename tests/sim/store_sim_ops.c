@@ -307,7 +307,7 @@ static void read_finish(struct ss *s, struct ss_read *rd)
 	if (q->done.rc == -ERR_NOT_FOUND && !s->m->volumes[q->volume].exists) {
 		/* the volume was deleted meanwhile */
 	} else if (q->done.rc != 0) {
-		if (!store_is_failed(s->store))
+		if (!store_is_failed(s->store) && !(s->rotten && q->done.rc == -ERR_CORRUPT))
 			ss_fail(s, "read of volume %u block %llu count %u answered %s (bad block %llu)", q->volume,
 				(unsigned long long)q->block, q->count, err_name(q->done.rc),
 				(unsigned long long)q->bad_block);
@@ -316,7 +316,7 @@ static void read_finish(struct ss *s, struct ss_read *rd)
 			if (!model_check(s->m, q->volume, q->block + i, rd->before[i], rd->from,
 					 q->data + (size_t)i * BLOCK_BYTES) &&
 			    s->m->volumes[q->volume].exists)
-				ss_fail(s, "%s", s->m->error);
+				ss_fail_data(s, s->m->error);
 		}
 	}
 	buf_unref(&rd->buf);
