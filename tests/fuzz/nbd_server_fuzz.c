@@ -43,6 +43,7 @@ struct stub {
 	uint32_t bytes, at;
 	uint64_t luck;
 	bool accepted, shut, closed, peer_closed, slow;
+	struct buf *hog[16]; /* bufs that others use */
 	struct op wait_op;
 	struct completion done;
 };
@@ -232,6 +233,19 @@ static void deliver(struct stub *s, uint32_t most)
 	finish(&s->recv, (int)n); /* 0 at the end of the stream */
 }
 
+/* Somebody else takes every buf, or gives all back. */
+static void hog(struct stub *s)
+{
+	bool give = s->hog[0] != NULL;
+
+	for (uint32_t i = 0; i < ARRAY_COUNT(s->hog); i++) {
+		if (give)
+			buf_unref(&s->hog[i]);
+		else
+			s->hog[i] = buf_take(s->env.bufs, 1);
+	}
+}
+
 /* One event of the world; false when nothing can happen any more. */
 static bool happen(struct stub *s, struct conductor *c, uint32_t accidents)
 {
@@ -255,6 +269,8 @@ static bool happen(struct stub *s, struct conductor *c, uint32_t accidents)
 		s->peer_closed = true;
 	} else if (what == 5 && (accidents & 4) != 0 && s->send != NULL) {
 		finish(&s->send, -ERR_CLOSED);
+	} else if (what < 9 && (accidents & 16) != 0) {
+		hog(s);
 	} else if (what < 16 && s->send != NULL) {
 		finish(&s->send, 0);
 	} else if (what < 32 && c->held_count > 0) {
@@ -266,6 +282,8 @@ static bool happen(struct stub *s, struct conductor *c, uint32_t accidents)
 		finish(&s->send, 0);
 	} else if (c->held_count > 0) {
 		fake_release(c, 1, 0);
+	} else if (s->hog[0] != NULL) {
+		hog(s);
 	} else {
 		return !s->closed;
 	}
@@ -308,7 +326,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	opts.requests_max = 1 + (data[2] >> 6) * 10u;
 	rc = nbd_server_open(&s.env, c, &opts, &server);
 	assert(rc == 0);
-	for (uint32_t i = 0; i < 100000; i++) {
+	s.log.level = LOG_DEBUG;
+	for (uint32_t i = (data[3] & 32) != 0 ? 99900 : 0; i < 100000; i++) {
 		(void)ready_run(&s.ready, UINT64_MAX);
 		if (!happen(&s, c, data[3]) || s.closed)
 			break;
@@ -324,6 +343,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 			(void)happen(&s, c, 0);
 	}
 	assert(s.closed || !s.accepted);
+	if (s.hog[0] != NULL)
+		hog(&s);
 	fake_conductor_close(&c);
 	buf_pool_close(&s.env.bufs);
 	free(s.stream);
