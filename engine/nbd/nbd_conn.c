@@ -130,8 +130,9 @@ static void conn_step(struct op *op)
 			if (c->lost)
 				c->revoked = true; /* C2 */
 			nbd_reply_run(c);
-			if (c->in_flight > 0 || c->send_busy || !list_empty(&c->ready))
+			if (c->in_flight > 0 || c->send_busy)
 				return; /* wait: results, replies to be sent */
+			/* Replies may be left behind a streamed READ that is cut no further. */
 			nbd_conn_break(c);
 			continue;
 		case NBD_CONN_CLOSE:

@@ -22,6 +22,7 @@ struct batch {
 
 static void batch_ready(struct nbd_conn *c, struct batch *b);
 static void batch_stream(struct nbd_conn *c, struct batch *b);
+static void stream_fail(struct nbd_conn *c);
 static void batch_add(struct nbd_conn *c, struct batch *b, void *data, uint64_t bytes);
 static bool batch_has_room(const struct batch *b, uint32_t iovs);
 static void send_start(struct nbd_conn *c, uint32_t iovs);
@@ -63,11 +64,15 @@ void nbd_reply_run(struct nbd_conn *c)
 
 	if (c->send_busy || c->net_failed)
 		return;
+	if (c->stream != NULL && c->stream->rc < 0)
+		stream_fail(c);
+	if (c->state == NBD_CONN_CLOSE)
+		return;
 	if (c->stream == NULL || !c->stream->header_sent)
 		batch_ready(c, &b); /* P2 */
 	if (c->stream != NULL)
 		batch_stream(c, &b);
-	if (b.iovs > 0 && c->state != NBD_CONN_CLOSE)
+	if (b.iovs > 0)
 		send_start(c, b.iovs);
 }
 
@@ -98,20 +103,23 @@ static void batch_ready(struct nbd_conn *c, struct batch *b)
 	}
 }
 
+/* Not streamed after all, if nothing was promised. */
+static void stream_fail(struct nbd_conn *c)
+{
+	struct nbd_req *r = c->stream;
+
+	if (r->header_sent) {
+		nbd_conn_break(c); /* P3 */
+		return;
+	}
+	c->stream = NULL;
+	nbd_req_settle(c, r);
+}
+
 static void batch_stream(struct nbd_conn *c, struct batch *b)
 {
 	struct nbd_req *r = c->stream;
 
-	if (r->rc < 0) {
-		if (r->header_sent) {
-			nbd_conn_break(c); /* P3 */
-		} else {
-			c->stream = NULL;
-			nbd_req_settle(c, r);
-			op_wake(&c->op);
-		}
-		return;
-	}
 	LIST_FOR_EACH(n, &r->pieces) {
 		struct nbd_piece *p = container_of(n, struct nbd_piece, link);
 

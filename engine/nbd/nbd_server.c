@@ -106,6 +106,8 @@ int nbd_server_open(const struct env *env, struct conductor *conductor,
 	struct nbd_server *s;
 	int rc = opts_check(opts);
 
+	if (rc == 0 && env->bufs == NULL)
+		rc = -ERR_INVALID;
 	if (rc < 0)
 		return rc;
 	s = calloc(1, sizeof(*s));

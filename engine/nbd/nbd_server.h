@@ -38,7 +38,7 @@ struct nbd_server_opts {
 void nbd_server_opts_init(struct nbd_server_opts *opts);
 
 /* -ERR_INVALID (options or an address), -ERR_IN_USE, -ERR_PERMISSION, -ERR_IO, -ERR_NOMEM.
- * env and conductor are borrowed until closed. */
+ * env, which must have bufs, and conductor are borrowed until closed. */
 MUST_CHECK int nbd_server_open(const struct env *env, struct conductor *conductor,
 			       const struct nbd_server_opts *opts, struct nbd_server **ret_server);
 

@@ -736,6 +736,42 @@ START_TEST(closing_the_server_answers_what_is_in_flight)
 }
 END_TEST
 
+/*
+ * (1) A write is held.  (2) A large READ is streamed, its header is sent.  (3) The write ends; its
+ * reply waits behind the stream.  (4) The server closes: the READ is cut no further, so its stream
+ * never ends and the reply is never sent; the connection must end all the same.
+ */
+START_TEST(closing_in_the_middle_of_a_streamed_read_ends)
+{
+	struct raw_client c;
+	struct raw_reader reader;
+	struct fake_wait wait;
+
+	start();
+	c = client();
+	world->hold = world->reverse = true;
+	write_at(&c, 1, 0, data, 4096);
+	ck_assert_int_eq(raw_request(&c, NBD_CMD_READ, 2, MIB, 16u * MIB), 0);
+	fake_run_for(f, SEC_NS);
+	ck_assert_uint_ge(world->held_count, 2);
+	fake_release(world, world->held_count - 1, 0);
+	expect_reply(&c, 2, 0);
+	raw_reader_start(&reader, &c, data, SIZE);
+	fake_run_for(f, SEC_NS);
+	world->reverse = false;
+	fake_release(world, 1, 0); /* the write */
+	fake_run_for(f, SEC_NS);
+	nbd_server_close(&server, fake_arm(f, &wait));
+	fake_run_for(f, SEC_NS);
+	world->hold = false;
+	fake_release(world, UINT32_MAX, 0);
+	ck_assert_int_eq(fake_wait(f, &wait), 0);
+	fake_run_for(f, SEC_NS);
+	ck_assert(reader.over && reader.got < 16u * MIB);
+	raw_close(&c);
+}
+END_TEST
+
 START_TEST(server_opens_again_after_closing)
 {
 	struct raw_client c;
@@ -834,6 +870,7 @@ static TCase *main_case(void)
 	tcase_add_test(tc, client_that_does_not_read_is_closed);
 	tcase_add_test(tc, payload_that_never_comes_is_closed);
 	tcase_add_test(tc, closing_the_server_answers_what_is_in_flight);
+	tcase_add_test(tc, closing_in_the_middle_of_a_streamed_read_ends);
 	tcase_add_test(tc, server_opens_again_after_closing);
 	tcase_add_test(tc, connections_are_limited_and_slots_are_reused);
 	tcase_add_test(tc, bad_options_are_refused);
