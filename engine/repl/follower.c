@@ -129,8 +129,11 @@ static void follower_step(struct op *op)
 {
 	struct repl_follower *f = container_of(op, struct repl_follower, op);
 
-	if ((op->waits & FOLLOWER_BIT_TIMER) == 0)
+	if (f->timer_running && (op->waits & FOLLOWER_BIT_TIMER) == 0) {
 		f->timer_running = false;
+		if (f->stall_since.v != 0)
+			follower_frames_again(f);
+	}
 	if (f->space_waiting && (op->waits & FOLLOWER_BIT_SPACE) == 0) {
 		f->space_waiting = false;
 		follower_frames_again(f);
@@ -144,11 +147,8 @@ static void follower_step(struct op *op)
 		follower_fail(f, -ERR_FAILED, "the store has failed");
 	if (f->phase == FOLLOWER_SETTLE)
 		follower_attach(f);
-	if (f->phase == FOLLOWER_READY || f->phase == FOLLOWER_STAGING) {
-		if (f->stall_since.v != 0)
-			follower_frames_again(f);
+	if (f->phase == FOLLOWER_READY || f->phase == FOLLOWER_STAGING)
 		intake_commit(f);
-	}
 	if (f->phase == FOLLOWER_STAGING)
 		stage_step(f);
 	if (f->phase == FOLLOWER_READY || f->phase == FOLLOWER_STAGING) {
@@ -297,6 +297,7 @@ static void follower_attach(struct repl_follower *f)
 int follower_frame(struct repl_member *m, const struct conn_frame *frame)
 {
 	struct repl_follower *f = container_of(m, struct repl_follower, member);
+	struct lsn told = f->told;
 	uint64_t number = 0;
 	int rc = 0;
 
@@ -346,7 +347,9 @@ int follower_frame(struct repl_member *m, const struct conn_frame *frame)
 	}
 	if (rc != -ERR_AGAIN)
 		f->stall_since.v = 0;
-	op_wake(&f->op);
+	/* A frame that waits is shown again after every wake of the peer: it must not cause one. */
+	if (rc != -ERR_AGAIN || told.v != f->told.v)
+		op_wake(&f->op);
 	return rc;
 }
 
