@@ -91,7 +91,7 @@ int journal_create(const struct journal_opts *opts, struct lsn begin, uint64_t c
 	rc = space_segment_take(opts->space, SEGMENT_JOURNAL, true, &id);
 	if (rc < 0) {
 		journal_free(&j);
-		return rc;
+		return rc == -ERR_JOURNAL_FULL ? -ERR_FULL : rc;
 	}
 	j->next_id = id;
 	j->next_seq = 1;

@@ -29,7 +29,9 @@
 
 #define DELAY_US_MAX 50000u
 
+static bool is_idle(const struct replica *r);
 static void replica_step(struct op *op);
+static void release_step(struct op *op);
 
 int replica_make(struct store *s, const struct replica_spec *spec, struct replica **ret)
 {
@@ -41,6 +43,7 @@ int replica_make(struct store *s, const struct replica_spec *spec, struct replic
 	r->s = s;
 	r->env = store_env(s);
 	op_init(&r->op, r->env->ready, replica_step);
+	op_init(&r->release_op, r->env->ready, release_step);
 	r->group = spec->group;
 	memcpy(r->name, spec->name, strnlen(spec->name, NAME_BYTES_MAX));
 	r->staging = spec->staging;
@@ -85,6 +88,7 @@ void replica_free(struct replica **replica)
 		return;
 	op_unqueue(&r->op);
 	op_unqueue(&r->recover_op);
+	op_unqueue(&r->release_op);
 	replica_destroy_unqueue(r);
 	replica_jobs_release(r);
 	journal_free(&r->journal);
@@ -249,8 +253,27 @@ void replica_epoch_add(struct replica *r, const struct record_view *v)
 	r->epochs[r->epoch_count++] = (struct epoch_entry){.epoch = v->epoch, .first = v->begin};
 }
 
+static void release_step(struct op *op)
+{
+	struct replica *r = container_of(op, struct replica, release_op);
+
+	op_wake(&r->op); /* someone may wait for us to be idle */
+}
+
+/* Journal before fold that only an old checkpoint names: make another. */
+static void release(struct replica *r)
+{
+	struct journal_root root;
+
+	journal_root_at(r->journal, lsn_min(r->fold, r->pin), &root);
+	if (root.trim.v <= journal_trim(r->journal).v || r->release_op.waits != 0)
+		return;
+	completion_arm(&r->released, &r->release_op, 1);
+	store_checkpoint(r->s, &r->released);
+}
+
 /* No room: if a pin holds the journal back, it goes. */
-static void pin_break(struct replica *r)
+static void make_room_wanted(struct replica *r)
 {
 	r->was_full = true;
 	if (r->pin.v < r->fold.v) {
@@ -261,6 +284,7 @@ static void pin_break(struct replica *r)
 		r->pin.v = UINT64_MAX;
 		r->pin_broken = true;
 	}
+	release(r);
 	store_kick(r->s);
 }
 
@@ -274,7 +298,7 @@ int replica_append(struct replica *r, struct record *rec, struct completion *don
 		return -ERR_READONLY;
 	rc = journal_append(r->journal, rec, done);
 	if (rc == -ERR_JOURNAL_FULL)
-		pin_break(r);
+		make_room_wanted(r);
 	if (rc < 0)
 		return rc;
 	if (rec->view.type == RECORD_EPOCH)
@@ -315,6 +339,11 @@ void replica_watch(struct replica *r, struct op *op)
 	r->watcher = op;
 }
 
+static bool is_idle(const struct replica *r)
+{
+	return !journal_is_busy(r->journal) && r->reads == 0 && r->release_op.waits == 0;
+}
+
 static void replica_step(struct op *op)
 {
 	struct replica *r = container_of(op, struct replica, op);
@@ -326,7 +355,7 @@ static void replica_step(struct op *op)
 			(void)replica_commit(r, durable);
 		replica_wake(r);
 	}
-	if (r->idle_wake != NULL && !journal_is_busy(r->journal) && r->reads == 0) {
+	if (r->idle_wake != NULL && is_idle(r)) {
 		struct op *wake = r->idle_wake;
 
 		r->idle_wake = NULL;
@@ -337,7 +366,7 @@ static void replica_step(struct op *op)
 
 bool replica_is_idle(struct replica *r, struct op *wake)
 {
-	if (!journal_is_busy(r->journal) && r->reads == 0)
+	if (is_idle(r))
 		return true;
 	r->idle_wake = wake;
 	return false;

@@ -84,6 +84,9 @@ struct replica {
 	bool pin_broken;
 	bool was_full; /* an append was refused since space was freed last */
 
+	struct op release_op; /* a checkpoint that lets go of journal nobody needs */
+	struct completion released;
+
 	struct op *watcher, *idle_wake;
 	struct completion *space_waiters[REPLICA_SPACE_WAITERS_MAX];
 	uint32_t space_waiter_count;
