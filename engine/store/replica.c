@@ -352,7 +352,7 @@ static void replica_step(struct op *op)
 	if (durable.v != r->seen_durable.v) {
 		r->seen_durable = durable;
 		if (store_opts(r->s)->mutant == STORE_MUTANT_FOLD_BEYOND_COMMIT && !r->failed)
-			(void)replica_commit(r, durable);
+			(void)!replica_commit(r, durable);
 		replica_wake(r);
 	}
 	if (r->idle_wake != NULL && is_idle(r)) {
