@@ -3,8 +3,8 @@
  * proto/repl.c
  * Purpose.     Bytes of frames to structs and back; the layouts are in proto/repl.md.
  * Invariants.  F1  Encoders write exactly the bytes they return; decoders read no byte beyond
- *                  `bytes` and refuse left-over bytes (HELLO and REFUSE excepted: later versions may
- *                  append to them, and they are what versions are negotiated with).
+ *                  `bytes` and refuse left-over bytes (HELLO and REFUSE excepted: later versions
+ *                  may append to them, and they are what versions are negotiated with).
  *              F2  What an encoder wrote, its decoder accepts.
  * Failure.     Bytes from outside: -ERR_PROTOCOL or -ERR_CORRUPT, never an assertion.
  */

@@ -4,8 +4,8 @@
  *
  * Every connection of a pair (link, data, bulk) is a sequence of frames: a fixed header, a small
  * head (a message in a fixed little-endian layout, or the logical part of a record), a payload
- * (4 KiB blocks).  The header's checksum covers the header, head_crc the head; blocks carry their own
- * checksums in the head.  Decoders check everything and assert nothing.
+ * (4 KiB blocks).  The header's checksum covers the header, head_crc the head; blocks carry their
+ * own checksums in the head.  Decoders check everything and assert nothing.
  */
 #ifndef TS_PROTO_REPL_H
 #define TS_PROTO_REPL_H

@@ -8,9 +8,9 @@
  *                  block was read (E in S4).
  *              B3  sent - acked < BASE_WINDOW_BYTES, blocks being read included.
  * Ownership.   A slot holds one buf from its read until its frame is queued.
- * Failure.     A volume that was deleted or became smaller since s needs no more blocks: the records
- *              that did it are streamed.  Any other read error fails the source: a block that is
- *              bad here must be repaired before it is copied.
+ * Failure.     A volume that was deleted or became smaller since s needs no more blocks: the
+ *              records that did it are streamed.  Any other read error fails the source: a block
+ *              that is bad here must be repaired before it is copied.
  * Limits.      BASE_SLOTS reads of up to 1 MiB.
  */
 #include <stdlib.h>

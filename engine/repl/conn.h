@@ -32,7 +32,7 @@ enum conn_state {
 struct conn_frame {
 	struct frame_header h;
 	const uint8_t *head; /* h.head_bytes; until consumed */
-	struct buf *payload; /* h.payload_bytes in one buf; NULL if none.  Add a reference to keep it */
+	struct buf *payload; /* in one buf; NULL if none.  Add a reference to keep it */
 };
 
 /* A connection to `address`.  NULL: no memory. */
@@ -71,7 +71,8 @@ uint64_t conn_heard_frames(const struct conn *c);
 /* Break it (our decision): no effect when it is broken already. */
 void conn_break(struct conn *c, int rc, const char *text);
 void conn_free(struct conn **c); /* CONN_CLOSED only */
-void conn_abandon(struct conn **c); /* a simulated crash: queues, requests and bufs are gone already */
+/* A simulated crash: queues, requests and bufs are gone already. */
+void conn_abandon(struct conn **c);
 
 /* For the owner's lists. */
 struct conn_node {

@@ -1,24 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/repl/follower.c
- * Purpose.     Receive one group from one peer: attach, agree on the common point (START), cut a fork
- *              that was never acknowledged, create a missing replica; then records (intake.c) and full
- *              copies (stage.c).
- * Invariants.  W1  Frames are obeyed only in the pair session, group session and epoch this follower
- *                  was opened for (R4), and none after close (R5).
+ * Purpose.     Receive one group from one peer: attach, agree on the common point (START), cut a
+ *              fork that was never acknowledged, create a missing replica; then records (intake.c)
+ *              and full copies (stage.c).
+ * Invariants.  W1  Frames are obeyed only in the pair session, group session and epoch this
+ *                  follower was opened for (R4), and none after close (R5).
  *              W2  Nothing at or below the own commit is ever cut (J7).  A fork that may hold
- *                  acknowledged writes, because a forced epoch came after the last common one, is not
- *                  cut either (J6): folding it into a branch is not available in this version.
+ *                  acknowledged writes, because a forced epoch came after the last common one, is
+ *                  not cut either (J6): folding it into a branch is not available in this version.
  *              W3  A replica is cut only where its own chain equals the source's.
- *              W4  durable is told as it is on stable storage here, and as 0 while staging (J3, J8).
+ *              W4  durable is told as it is on stable storage here, and as 0 while staging (J3,
+ *                  J8).
  *              W5  commit = min(told in this session, own durable) (J2).
  *              W6  A fetch never cuts: it takes more of the same history or nothing (J4).
  * States.      SETTLE -> ATTACHED -> CHAIN -> CUT -> READY         [START]
  *              ATTACHED -> CREATE -> READY                         [START at 0, no replica]
  *              ATTACHED | CHAIN -> STAGE_BEGIN -> STAGING -> SWITCH -> READY   [FULL]
- *              any -> ENDED [follower_fail, follower_fork, session ended, close] -> DISCARD -> freed
- * Ownership.   Lives until repl_follower_close and nothing is in flight.  From SWITCHING on the group's
- *              old struct replica is gone: owners must ask replica_find again.
+ *              any -> ENDED [follower_fail, follower_fork, session ended, close] -> DISCARD ->
+ *              freed
+ * Ownership.   Lives until repl_follower_close and nothing is in flight.  From SWITCHING on the
+ *              group's old struct replica is gone: owners must ask replica_find again.
  * Failure.     Whatever does not fit ends in FAILED with one log line, and is not applied.
  * Limits.      FOLLOWER_APPENDS and FOLLOWER_IMPORTS in flight; more stay in the connection, for at
  *              most REPL_STALL_NS.
@@ -370,8 +372,8 @@ static int follower_refused(struct repl_follower *f, const struct conn_frame *fr
 
 	if (frame_refuse_decode(frame->head, frame->h.head_bytes, &m) < 0)
 		return -ERR_PROTOCOL;
-	if (f->state == REPL_DONE)
-		return 0; /* a fetch that has all: the source may go */
+	if (f->fetch_ended)
+		return 0; /* all that it had was received: the source may go */
 	log_info(f->env->log, "repl", "group %s from %s: %s (%s)", f->name, f->peer_name, m.text,
 		 err_text(m.rc));
 	if (frame->h.kind == FRAME_ATTACH_REFUSE || m.rc == -ERR_CLOSED)
@@ -480,8 +482,8 @@ static void follower_cut(struct repl_follower *f)
 		return;
 	}
 	f->cut_bytes += st.tail.v - f->common.v;
-	log_info(f->env->log, "repl", "group %s: cutting %llu bytes beyond LSN %llu that were never "
-		 "acknowledged", f->name, (unsigned long long)(st.tail.v - f->common.v),
+	log_info(f->env->log, "repl",
+		 "group %s: cutting %llu bytes beyond LSN %llu that were never acknowledged", f->name, (unsigned long long)(st.tail.v - f->common.v),
 		 (unsigned long long)f->common.v);
 	f->phase = FOLLOWER_CUT;
 	replica_cut(f->replica, f->common, follower_store_call(f));
@@ -590,8 +592,8 @@ void follower_fail(struct repl_follower *f, int rc, const char *what)
 {
 	if (f->phase == FOLLOWER_ENDED || f->phase == FOLLOWER_DISCARD)
 		return;
-	log_warn(f->env->log, "repl", "group %s from %s: %s: %s; not applied, the session ends", f->name,
-		 f->peer_name, what, err_text(rc));
+	log_warn(f->env->log, "repl", "group %s from %s: %s: %s; not applied, the session ends",
+		 f->name, f->peer_name, what, err_text(rc));
 	member_send_stop(&f->member, FRAME_DETACH, f->epoch.number, rc, what);
 	follower_end(f, REPL_FAILED, rc);
 }

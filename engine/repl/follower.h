@@ -44,7 +44,7 @@ struct import_slot {
 
 /* What a follower's op waits for. */
 enum {
-	FOLLOWER_BIT_STORE = 1, /* chain, cut, create, stage begin, switch or discard: one at a time */
+	FOLLOWER_BIT_STORE = 1, /* any call but appends and imports: one at a time */
 	FOLLOWER_BIT_SPACE = 2,
 	FOLLOWER_BIT_TIMER = 4,
 };
@@ -96,6 +96,7 @@ struct repl_follower {
 	uint32_t appends_flying;
 
 	struct frame_full *full;
+	struct replica_stage_spec spec;
 	struct replica_volume *volumes;
 	struct epoch_entry *epochs;
 	struct replica *staging; /* out of replica_stage_begin */

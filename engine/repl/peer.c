@@ -10,10 +10,13 @@
  *              P3  The loss of any connection ends the session: members are told, all three go.
  *              P4  A frame of another session, or of a group session that is not known (it was
  *                  closed), has no effect.
- *              P5  A connection that we do not read ourselves (back-pressure) is never called silent.
- * States.      IDLE -> CONNECTING [peer_connect, peer_take_hello]   CONNECTING -> UP [peer_check_up]
+ *              P5  A connection that we do not read ourselves (back-pressure) is never called
+ *                  silent.
+ * States.      IDLE -> CONNECTING [peer_connect, peer_take_hello]   CONNECTING -> UP
+ *              [peer_check_up]
  *              CONNECTING | UP -> IDLE [peer_down]
- * Failure.     Everything ends in peer_down; the connector comes back after 100 ms, doubling to 1 s.
+ * Failure.     Everything ends in peer_down; the connector comes back after 100 ms, doubling to 1
+ *              s.
  * Limits.      Attaches that wait: groups_max; frames per step: FRAMES_PER_STEP (then others run).
  */
 #include "engine/repl/peer.h"
@@ -448,7 +451,8 @@ static void peer_detach(struct repl_peer *p, const struct conn_frame *f)
 	LIST_FOR_EACH_SAFE(link, &p->attaches) {
 		struct attach_pending *a = container_of(link, struct attach_pending, link);
 
-		if (a->group_session != f->h.group_session || !uuid_equal(&a->attach.group, &f->h.group))
+		if (a->group_session != f->h.group_session ||
+		    !uuid_equal(&a->attach.group, &f->h.group))
 			continue;
 		list_remove(link);
 		p->attach_count--;
@@ -554,7 +558,8 @@ void member_send_stop(struct repl_member *m, enum frame_kind kind, uint64_t epoc
 		return;
 	snprintf(body.text, sizeof(body.text), "%s", text);
 	member_header(m, kind, epoch, (struct lsn){0}, &h);
-	if (member_send(m, FRAME_CONN_DATA, &h, head, frame_refuse_encode(head, &body)) == -ERR_BUSY)
+	if (member_send(m, FRAME_CONN_DATA, &h, head, frame_refuse_encode(head, &body)) ==
+	    -ERR_BUSY)
 		conn_break(m->peer->conns[FRAME_CONN_DATA], -ERR_BUSY,
 			   "no room to tell that a group session ends");
 }

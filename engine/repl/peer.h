@@ -57,7 +57,7 @@ struct repl_peer {
 struct repl_member {
 	struct list_link all, bucket;
 	struct list_link life; /* of repl until it is freed */
-	struct repl_peer *peer; /* NULL once the pair session has ended or the member ended itself */
+	struct repl_peer *peer; /* NULL once the pair session or the member has ended */
 	uint64_t group_session;
 	struct uuid group;
 	struct op *op;	 /* woken when room was freed and when the session ended */

@@ -341,14 +341,15 @@ static bool repl_first_frame(struct repl *r, struct conn *c)
 			 "no common version: site %s speaks %u to %u, site %s speaks %u to %u",
 			 r->opts.name, REPL_VERSION_MIN, REPL_VERSION_MAX, hello.name,
 			 hello.version_min, hello.version_max);
-		log_warn(r->env->log, "repl", "connection of site %s refused: %s", hello.name, text);
+		log_warn(r->env->log, "repl", "site %s is refused: %s", hello.name, text);
 		repl_refuse(r, &c, 0, -ERR_VERSION, text);
 		return true;
 	}
 	p = repl_find_peer(r, hello.site);
 	if (p == NULL || p->connector) {
-		snprintf(text, sizeof(text), "site %u (%s) is not a peer that connects to site %u (%s)",
-			 hello.site, hello.name, r->opts.site, r->opts.name);
+		snprintf(text, sizeof(text),
+			 "site %u (%s) is not a peer that connects to site %u (%s)", hello.site,
+			 hello.name, r->opts.site, r->opts.name);
 		log_warn(r->env->log, "repl", "connection refused: %s", text);
 		repl_refuse(r, &c, 0, -ERR_PERMISSION, text);
 		return true;
@@ -450,6 +451,7 @@ void repl_attach_refuse(struct repl *r, const struct repl_attach *a, const char 
 	free(found);
 	snprintf(m.text, sizeof(m.text), "%s", why);
 	member_header(&tmp, FRAME_ATTACH_REFUSE, a->epoch_number, (struct lsn){0}, &h);
-	if (member_send(&tmp, FRAME_CONN_DATA, &h, head, frame_refuse_encode(head, &m)) == -ERR_BUSY)
+	if (member_send(&tmp, FRAME_CONN_DATA, &h, head, frame_refuse_encode(head, &m)) ==
+	    -ERR_BUSY)
 		peer_down(p, "the queue is full of refusals");
 }

@@ -4,31 +4,34 @@
  * Purpose.     Send one group to one peer: find the last common LSN, choose between the journal's
  *              tail and a full copy, then stream (tail.c) and copy (base.c).
  * Invariants.  S1  The last common epoch is the last entry that both tables have with equal number,
- *                  site, incarnation and first LSN.  Only that incarnation wrote it, so what the two
- *                  sides hold of it are prefixes of each other: the last common LSN is the smaller
- *                  of the two ends.  The follower checks it against its own chain before it cuts.
- *              S2  A record is sent once in a group session, in LSN order without a gap: `next` is the
- *                  end of the last one sent, whichever way it came (memory or journal).
- *              S3  Nothing is sent after START or FULL before the follower's first ACK: it has cut, or
- *                  made its staging replica, so no frame has to wait in the shared connection.
+ *                  site, incarnation and first LSN.  Only that incarnation wrote it, so what the
+ *                  two sides hold of it are prefixes of each other: the last common LSN is the
+ *                  smaller of the two ends.  The follower checks it against its own chain before it
+ *                  cuts.
+ *              S2  A record is sent once in a group session, in LSN order without a gap: `next` is
+ *                  the end of the last one sent, whichever way it came (memory or journal).
+ *              S3  Nothing is sent after START or FULL before the follower's first ACK: it has cut,
+ *                  or made its staging replica, so no frame has to wait in the shared connection.
  *              S4  Base.  While there are no snapshots the copy is fuzzy: blocks are read at any
  *                  moment after the base's LSN s = commit at its begin, so a block may hold what a
- *                  later committed record wrote.  All records from s on are streamed, too; writing a
- *                  block again with what such a record said is harmless, and the base never replaces a
- *                  block that a streamed record has written (the store decides that by its masks).
- *                  Hence the staging replica equals the source at every LSN >= E, where E is the
- *                  source's commit after the last block was read.  BASE_END carries E, and the
- *                  follower switches only when its staging journal is durable and committed up to E.
- *                  At LSNs below E it is no consistent point, which is why nobody may see it then.
- *                  This takes the place of "one pinned LSN" (QUORUM J8).
- *              S5  durable is what the follower said in this group session, 0 while it is staging (J3).
+ *                  later committed record wrote.  All records from s on are streamed, too; writing
+ *                  a block again with what such a record said is harmless, and the base never
+ *                  replaces a block that a streamed record has written (the store decides that by
+ *                  its masks). Hence the staging replica equals the source at every LSN >= E, where
+ *                  E is the source's commit after the last block was read.  BASE_END carries E, and
+ *                  the follower switches only when its staging journal is durable and committed up
+ *                  to E. At LSNs below E it is no consistent point, which is why nobody may see it
+ *                  then. This takes the place of "one pinned LSN" (QUORUM J8).
+ *              S5  durable is what the follower said in this group session, 0 while it is staging
+ *                  (J3).
  * States.      COMMON -> STARTED [source_decide]        COMMON -> BASE_CHAIN [source_begin_base]
  *              STARTED -> SENDING [first ACK]           STARTED -> BASE_CHAIN [WANT_FULL]
  *              BASE_CHAIN -> BASED [source_send_full]   BASED -> SENDING [first ACK]
  *              any -> ENDED [source_fail, source_session_ended, FETCH_END]
- * Ownership.   Holds references on up to SOURCE_RING records; the replica must outlive the source, and
- *              a closed source lives until its reads have ended (repl_close waits for it).
- * Failure.     Store errors and a trimmed journal end in FAILED and a STOP; the follower attaches anew.
+ * Ownership.   Holds references on up to SOURCE_RING records; the replica must outlive the source,
+ *              and a closed source lives until its reads have ended (repl_close waits for it).
+ * Failure.     Store errors and a trimmed journal end in FAILED and a STOP; the follower attaches
+ *              anew.
  * Limits.      SOURCE_WINDOW_BYTES in flight, less if the follower asks for less.
  */
 #include "engine/repl/source.h"
@@ -225,7 +228,8 @@ static void source_free(struct repl_source *s)
 
 /* --- the common point --- */
 
-static struct lsn epoch_end(const struct frame_epoch *e, uint32_t i, uint32_t count, struct lsn tail)
+static struct lsn epoch_end(const struct frame_epoch *e, uint32_t i, uint32_t count,
+			    struct lsn tail)
 {
 	return i + 1 < count ? e[i + 1].first : tail;
 }

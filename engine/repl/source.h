@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * engine/repl/source.h: the struct of a source, private to source.c, tail.c and base.c of this room.
+ * engine/repl/source.h: the struct of a source, private to source.c, tail.c and base.c of this
+ * room.
  */
 #ifndef TS_REPL_SOURCE_H
 #define TS_REPL_SOURCE_H

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/repl/stage.c
- * Purpose.     A full copy at the follower: base blocks and records go to a staging replica beside the
- *              last consistent point, which is replaced when the copy is complete.
+ * Purpose.     A full copy at the follower: base blocks and records go to a staging replica beside
+ *              the last consistent point, which is replaced when the copy is complete.
  * Invariants.  G1  J7 and J6 hold for a full copy as for a cut: it replaces what is here.
- *              G2  The switch happens only when every base block is imported, BASE_END has come, and
- *                  the staging replica is durable and committed up to BASE_END's LSN (S4 in
+ *              G2  The switch happens only when every base block is imported, BASE_END has come,
+ *                  and the staging replica is durable and committed up to BASE_END's LSN (S4 in
  *                  source.c): below it the copy is no consistent point.
  *              G3  While the switch is in flight nothing is appended, committed or imported.
- * Failure.     A block with a wrong checksum fails the follower; the staging replica is discarded at
- *              close.
+ * Failure.     A block with a wrong checksum fails the follower; the staging replica is discarded
+ *              at close.
  * Limits.      FOLLOWER_IMPORTS imports in flight.
  */
 #include <stdlib.h>
@@ -103,7 +103,8 @@ static int stage_alloc(struct repl_follower *f)
 static void stage_begin(struct repl_follower *f, struct lsn begin)
 {
 	const struct frame_full *m = f->full;
-	struct replica_stage_spec spec = {
+
+	f->spec = (struct replica_stage_spec){
 		.begin = begin,
 		.chain = m->chain,
 		.epochs = f->epochs,
@@ -113,7 +114,6 @@ static void stage_begin(struct repl_follower *f, struct lsn begin)
 		.content_generation = m->content_generation,
 		.last_forced_epoch = m->last_forced_epoch,
 	};
-
 	for (uint32_t i = 0; i < m->epoch_count; i++)
 		f->epochs[i] = (struct epoch_entry){.epoch = m->epochs[i].epoch,
 						    .first = m->epochs[i].first};
@@ -130,7 +130,7 @@ static void stage_begin(struct repl_follower *f, struct lsn begin)
 	log_info(f->env->log, "repl", "group %s: full copy from %s begins at LSN %llu", f->name,
 		 f->peer_name, (unsigned long long)begin.v);
 	f->phase = FOLLOWER_STAGE_BEGIN;
-	replica_stage_begin(f->store, &f->member.group, f->name, &spec, &f->staging,
+	replica_stage_begin(f->store, &f->member.group, f->name, &f->spec, &f->staging,
 			    follower_store_call(f));
 }
 
@@ -251,8 +251,8 @@ void stage_switched(struct repl_follower *f, int rc)
 		follower_fail(f, rc, "switching to the full copy");
 		return;
 	}
-	log_info(f->env->log, "repl", "group %s: the full copy from %s is complete, %llu MiB", f->name,
-		 f->peer_name, (unsigned long long)(f->base_bytes >> 20));
+	log_info(f->env->log, "repl", "group %s: the full copy from %s is complete, %llu MiB",
+		 f->name, f->peer_name, (unsigned long long)(f->base_bytes >> 20));
 	f->staged = false;
 	f->switch_wanted = false;
 	f->replica = replica_find(f->store, &f->member.group);

@@ -5,8 +5,9 @@
  *              read back from the journal when it is not, and from one to the other without a gap.
  * Invariants.  T1  The ring holds consecutive records, the newest ones; what falls out of it is
  *                  durable here (or will be) and is then read from the journal.
- *              T2  A record is sent when it begins at `next`, wherever it comes from; one in the ring
- *                  that begins below `next` was read from the journal and is dropped.  Thus S2.
+ *              T2  A record is sent when it begins at `next`, wherever it comes from; one in the
+ *                  ring that begins below `next` was read from the journal and is dropped.  Thus
+ *                  S2.
  *              T3  A record is read only below `durable`; the records that are not durable yet are
  *                  all in the ring, unless they were appended before the source was opened: for
  *                  those `durable` is looked at every POLL_NS.
