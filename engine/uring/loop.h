@@ -26,7 +26,8 @@ enum uring_feature {
 	URING_DISCARD = 1u << 5,  /* IORING_OP_FALLOCATE */
 	URING_SEND_ONE = 1u << 6, /* IORING_OP_SEND and RECV for one buffer, not SENDMSG */
 	URING_KERNEL_RING = 1u << 7, /* io_uring itself; without it soft.c does the same, slower */
-	URING_FEATURES_ALL = (1u << 8) - 1,
+	URING_QUEUE_ASKED = 1u << 8, /* RWF_DSYNC only where the device has FUA; masked: anyway */
+	URING_FEATURES_ALL = (1u << 9) - 1,
 };
 
 struct uring_options {

@@ -32,8 +32,10 @@ static const uint32_t masks[] = {0,
 				 URING_DEFER_TASKRUN,
 				 URING_DSYNC_WRITE | URING_DIRECT_IO,
 				 URING_SEND_ONE | URING_FIXED_BUFFERS,
-				 URING_KERNEL_RING};
-#define MASKS 6
+				 URING_KERNEL_RING,
+				 URING_QUEUE_ASKED,
+				 URING_QUEUE_ASKED | URING_KERNEL_RING};
+#define MASKS 8
 
 static inline void world_log(struct log *log, enum log_level level, const char *room,
 			     const char *line)
