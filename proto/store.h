@@ -245,7 +245,7 @@ struct disk_volume {
 	uint32_t depth;
 	uint32_t zero0;
 	char name[64];
-	uint8_t zero[40];
+	uint8_t zero[48];
 };
 _Static_assert(sizeof(struct disk_volume) == 192, "volume entry");
 struct disk_volumes {

@@ -51,6 +51,8 @@ bool replica_is_idle(struct replica *r, struct op *wake);
 void replica_hold(struct replica *r);
 void replica_release(struct replica *r);
 bool replica_is_deleted(const struct replica *r); /* fold: stop soon, then release */
+bool replica_is_held(const struct replica *r);
+struct store *replica_store(const struct replica *r);
 const struct uuid *replica_uuid(const struct replica *r);
 
 #endif

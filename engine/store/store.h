@@ -52,9 +52,10 @@ enum store_mutant {
 };
 
 /*
- * Open: superblock quorum, tables, journals; nothing is served before it is done.
+ * Open: superblock quorum, tables, journals; nothing is served before it is done.  *ret_store is set
+ * at once, only for store_abandon, and NULL again after a failure.
  * The incarnation (boot number) is raised and made durable unless read_only.
- * done.rc: 0 and *ret_store; -ERR_NOT_STORE, -ERR_VERSION (format or feature bits unknown),
+ * done.rc: 0; -ERR_NOT_STORE, -ERR_VERSION (format or feature bits unknown),
  * -ERR_CORRUPT (says what in the log), -ERR_IO.
  */
 void store_open(struct env *env, struct disk *disk, const struct store_opts *opts,

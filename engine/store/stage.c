@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * engine/store/stage.c
+ * Purpose.     Put a finished staging replica in the place of the visible one (QUORUM J8), fold and
+ *              digest on request.
+ * Invariants.  SG1 One checkpoint does it: before it is durable a crash finds the old replica and drops
+ *                  the staging one; after it, the new one is all there is.
+ *              SG2 It happens in a turn of the worker, when the old replica is idle: nobody holds it.
+ * States.      switch: TURN -> DURABLE -> done.
+ * Failure.     A failed checkpoint has failed the store: -ERR_FAILED.
+ */
+#include <stdlib.h>
+
+#include "engine/base/crc.h"
+#include "engine/base/err.h"
+#include "engine/store/fold.h"
+#include "engine/store/map_edit.h"
+#include "engine/store/store_state.h"
+
+struct stage_switch {
+	struct op op;
+	struct store *s;
+	struct uuid group;
+	struct fold_turn turn;
+	struct replica *old;
+	bool switched;
+	struct completion part, *done;
+};
+
+static void switch_step(struct op *op);
+
+static void switch_end(struct stage_switch *w, int rc)
+{
+	struct completion *done = w->done;
+
+	if (w->old != NULL)
+		replica_free(&w->old);
+	free(w);
+	completion_fire(done, rc);
+}
+
+/* In the worker's turn: nothing is folded or captured now. */
+static void switch_turn(struct fold_turn *t)
+{
+	struct stage_switch *w = container_of(t, struct stage_switch, turn);
+	struct replica *staging = replica_staging(w->s, &w->group);
+	struct replica *old = replica_find(w->s, &w->group);
+
+	if (w->s->failed || staging == NULL) {
+		completion_fire(&w->part, w->s->failed ? -ERR_FAILED : -ERR_NOT_FOUND);
+		return;
+	}
+	if (old != NULL && (replica_is_held(old) || !replica_is_idle(old, &w->op))) {
+		completion_fire(&w->part, -ERR_AGAIN); /* SG2: woken when it is */
+		return;
+	}
+	if (old != NULL) {
+		store_forget_replica(w->s, old);
+		replica_give_all(old);
+	}
+	replica_set_staging(staging, false);
+	store_resort_replica(w->s, staging);
+	w->old = old;
+	w->switched = true;
+	store_checkpoint(w->s, &w->part); /* SG1 */
+}
+
+static void switch_step(struct op *op)
+{
+	struct stage_switch *w = container_of(op, struct stage_switch, op);
+
+	if (op->waits != 0)
+		return; /* wait: the turn, or the checkpoint */
+	if (w->switched || (w->part.rc < 0 && w->part.rc != -ERR_AGAIN)) {
+		switch_end(w, w->part.rc);
+		return;
+	}
+	completion_arm(&w->part, op, 1);
+	fold_want_turn(w->s->fold, &w->turn);
+}
+
+void replica_stage_switch(struct store *s, const struct uuid *group, struct completion *done)
+{
+	struct stage_switch *w = calloc(1, sizeof(*w));
+
+	if (w == NULL) {
+		completion_fire(done, -ERR_NOMEM);
+		return;
+	}
+	op_init(&w->op, s->env->ready, switch_step);
+	w->s = s;
+	w->group = *group;
+	w->turn.turn = switch_turn;
+	w->done = done;
+	op_wake(&w->op);
+}
+
+void replica_fold(struct replica *r, struct completion *done)
+{
+	store_fold_now(replica_store(r), r, done);
+}
