@@ -31,6 +31,7 @@ struct bench {
 	struct bench_record records[BENCH_RECORDS_MAX];
 	uint32_t count;
 	uint64_t acked;
+	uint64_t cut_from; /* a cut to here is under way: records beyond may live or not */
 	/* what recovery told */
 	struct bench_record found[BENCH_RECORDS_MAX];
 	uint32_t found_count;
