@@ -29,7 +29,7 @@
 #include "engine/port/mailbox.h"
 #include "engine/port/net.h"
 #include "engine/uring/address.h"
-#include "engine/uring/conn.h"
+#include "engine/uring/socket.h"
 #include "engine/uring/loop.h"
 #include "engine/uring/mailbox.h"
 #include "engine/uring/req.h"
@@ -325,7 +325,7 @@ static void try_done(struct uring_req *r, int res)
 	c->in_ring = false;
 	op_wake(&c->op);
 	if (res == 0 && c->user != NULL) {
-		int rc = conn_open(c->connector->loop, c->fd, &c->user->conn);
+		int rc = socket_open(c->connector->loop, c->fd, &c->user->conn);
 
 		if (rc == 0)
 			c->fd = -1;

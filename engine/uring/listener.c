@@ -26,7 +26,7 @@
 #include "engine/base/types.h"
 #include "engine/port/net.h"
 #include "engine/uring/address.h"
-#include "engine/uring/conn.h"
+#include "engine/uring/socket.h"
 #include "engine/uring/net.h"
 #include "engine/uring/req.h"
 
@@ -253,7 +253,7 @@ static void accept_finish(struct listener *l, int fd)
 
 	assert(user != NULL);
 	if (fd >= 0) {
-		rc = conn_open(l->loop, fd, &user->conn);
+		rc = socket_open(l->loop, fd, &user->conn);
 		if (rc < 0)
 			close(fd);
 	}

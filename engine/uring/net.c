@@ -2,7 +2,7 @@
 /*
  * engine/uring/net.c
  * Purpose.     Ties the parts of the net port together: listener.c accepts, connect.c connects,
- *              conn.c moves bytes.
+ *              socket.c moves bytes.
  */
 #include "engine/uring/net.h"
 
@@ -10,7 +10,7 @@
 
 #include "engine/base/err.h"
 #include "engine/port/net.h"
-#include "engine/uring/conn.h"
+#include "engine/uring/socket.h"
 #include "engine/uring/connect.h"
 #include "engine/uring/listener.h"
 
@@ -30,12 +30,12 @@ const struct net_ops uring_net_ops = {
 	.accept = listener_accept,
 	.unlisten = listener_close,
 	.connect = net_port_connect,
-	.send = conn_send,
-	.recv = conn_recv,
-	.shutdown = conn_shutdown,
-	.close = conn_close,
-	.peer_closed = conn_peer_closed,
-	.peer_name = conn_peer_name,
+	.send = socket_send,
+	.recv = socket_recv,
+	.shutdown = socket_shutdown,
+	.close = socket_close,
+	.peer_closed = socket_peer_closed,
+	.peer_name = socket_peer_name,
 };
 
 int uring_net_open(struct uring_loop *loop, uint32_t unix_mode, struct uring_net **ret_net)

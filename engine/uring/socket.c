@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * engine/uring/conn.c
+ * engine/uring/socket.c
  * Purpose.     Bytes to and from a stream socket, in order, or a broken stream.
  * Invariants.  N1  At most one send and one receive are in flight.
  *              N2  A send completes 0 only when every byte was handed to the socket.
  *              N3  The descriptor is closed only when nothing is in flight, so its number cannot
  *                  come to mean another socket under a request.
- * Ownership.   The socket is ours from conn_open to conn_close; requests are borrowed until done.
+ * Ownership.   The socket is ours from socket_open to socket_close; requests are borrowed until done.
  * Failure.     Reset, broken pipe and shutdown by us are -ERR_CLOSED; a receive of 0 is the end.
  */
-#include "engine/uring/conn.h"
+#include "engine/uring/socket.h"
 
 #include <errno.h>
 #include <liburing.h>
@@ -53,7 +53,7 @@ static void send_done(struct uring_req *r, int res);
 static void recv_prep(struct uring_req *r, struct io_uring_sqe *sqe);
 static void recv_done(struct uring_req *r, int res);
 
-int conn_open(struct uring_loop *loop, int fd, struct net_conn **ret_conn)
+int socket_open(struct uring_loop *loop, int fd, struct net_conn **ret_conn)
 {
 	struct conn *c = calloc(1, sizeof(*c));
 	int one = 1, domain = 0;
@@ -73,7 +73,7 @@ int conn_open(struct uring_loop *loop, int fd, struct net_conn **ret_conn)
 	return 0;
 }
 
-void conn_close(struct net_conn **conn)
+void socket_close(struct net_conn **conn)
 {
 	struct conn *c = container_of(*conn, struct conn, conn);
 
@@ -84,14 +84,14 @@ void conn_close(struct net_conn **conn)
 	*conn = NULL;
 }
 
-void conn_shutdown(struct net_conn *conn)
+void socket_shutdown(struct net_conn *conn)
 {
 	struct conn *c = container_of(conn, struct conn, conn);
 
 	(void)shutdown(c->fd, SHUT_RDWR); /* ENOTCONN: it broke before */
 }
 
-bool conn_peer_closed(struct net_conn *conn)
+bool socket_peer_closed(struct net_conn *conn)
 {
 	struct conn *c = container_of(conn, struct conn, conn);
 	struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
@@ -99,7 +99,7 @@ bool conn_peer_closed(struct net_conn *conn)
 	return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
-void conn_peer_name(struct net_conn *conn, char *text, uint32_t bytes)
+void socket_peer_name(struct net_conn *conn, char *text, uint32_t bytes)
 {
 	struct conn *c = container_of(conn, struct conn, conn);
 	struct address_socket peer;
@@ -137,7 +137,7 @@ static struct stream_io *stream_io_init(struct conn *c, struct net_io_req *req)
 	return io;
 }
 
-void conn_send(struct net_conn *conn, struct net_io_req *req)
+void socket_send(struct net_conn *conn, struct net_io_req *req)
 {
 	struct conn *c = container_of(conn, struct conn, conn);
 	struct stream_io *io = stream_io_init(c, req);
@@ -149,7 +149,7 @@ void conn_send(struct net_conn *conn, struct net_io_req *req)
 	uring_submit(c->loop, &io->req);
 }
 
-void conn_recv(struct net_conn *conn, struct net_io_req *req)
+void socket_recv(struct net_conn *conn, struct net_io_req *req)
 {
 	struct conn *c = container_of(conn, struct conn, conn);
 	struct stream_io *io = stream_io_init(c, req);
