@@ -286,25 +286,29 @@ static void load_step(struct op *op)
 	struct map_cache *c = slot->cache;
 	struct cpage *p = slot->page;
 	struct list_link *link;
+	struct list waiters;
 	int rc;
 
 	if (op->waits != 0 || p == NULL)
 		return; /* wait: the page */
 	rc = load_check(slot);
 	slot->page = NULL;
+	list_init(&waiters); /* who continues may take this very slot for the next level */
+	while ((link = list_pop_front(&slot->waiters)) != NULL)
+		list_push_back(&waiters, link);
 	p->loading = false;
 	p->birth = ((const struct disk_page *)(const void *)p->image)->birth;
 	if (rc < 0) {
 		cpage_unpin(p);
 		cache_forget(c, p);
-		while ((link = list_pop_front(&slot->waiters)) != NULL) {
+		while ((link = list_pop_front(&waiters)) != NULL) {
 			struct leaf_load *load = container_of(link, struct leaf_load, link);
 
 			((struct map *)load->private[0])->loads--;
 			completion_fire(&load->done, rc);
 		}
 	} else {
-		while ((link = list_pop_front(&slot->waiters)) != NULL)
+		while ((link = list_pop_front(&waiters)) != NULL)
 			map_load_continue(container_of(link, struct leaf_load, link));
 		cpage_unpin(p);
 	}
