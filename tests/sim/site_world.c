@@ -256,7 +256,7 @@ void sim_close(struct sim *s)
 	for (uint32_t i = 0; i < SIM_MEMBERS; i++) {
 		if (s->sites[i].node->up)
 			on_crash(s->sites[i].node);
-		s->kinds[SIM_WRAPS] += s->sites[i].journal_bytes / (STORE_BYTES * 6 / 100);
+		s->kinds[SIM_WRAPS] += s->sites[i].journal_bytes / (STORE_BYTES * 10 / 100);
 	}
 	for (uint32_t i = 0; i < s->client_count; i++)
 		client_free(&s->clients[i]);
@@ -287,7 +287,7 @@ static bool format_stores(struct sim *s)
 {
 	for (uint32_t i = 0; i < SIM_SITES; i++) {
 		struct sim_site *x = &s->sites[i];
-		struct store_format_opts fo = {.segment_bytes = 256u << 10, .journal_percent = 6};
+		struct store_format_opts fo = {.journal_percent = 10};
 		struct op op;
 		struct completion done;
 

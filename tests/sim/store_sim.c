@@ -398,7 +398,7 @@ static void make_volumes(struct ss *s)
 
 static bool begin(struct ss *s)
 {
-	const struct store_format_opts fo = {.segment_bytes = 256u << 10, .uuid = {{7}}, .journal_percent = 6};
+	const struct store_format_opts fo = {.uuid = {{7}}, .journal_percent = 10};
 	int rc;
 
 	store_format(s->env, &s->disk->disk, &fo, ss_arm(s));
@@ -457,7 +457,7 @@ static void run_seed(const struct runner_opts *o, uint64_t seed, uint64_t stop_a
 	memcpy(ret->what, s->what, sizeof(ret->what));
 	ret->hash = s->w->hash;
 	ret->sim_ns = s->w->now;
-	counts[SS_WRAPS] += s->m->count == 0 ? 0 : model_end(s->m).v / (DISK_BYTES * 6 / 100);
+	counts[SS_WRAPS] += s->m->count == 0 ? 0 : model_end(s->m).v / (DISK_BYTES * 10 / 100);
 	counts[SS_TORN_SECTORS] += s->w->stats.disk_torn_sectors;
 	counts[SS_LOST_SECTORS] += s->w->stats.disk_lost_sectors;
 	counts[SS_IO_FAILED] += s->w->stats.disk_failed;
