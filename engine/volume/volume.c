@@ -485,5 +485,6 @@ static void io_finish(struct volume_io *io)
 	if (g->open_epoch == 0 || s->v->gone)
 		op_wake(&g->op);
 	op_unqueue(&io->op); /* its last phase may have woken it */
+	op_unqueue(&io->op); /* ended within its own step: it was woken, too */
 	completion_fire(&io->done, s->rc); /* last: io is the client's again */
 }
