@@ -27,6 +27,7 @@ enum alone_phase { ALONE_LOADING, ALONE_MARKING, ALONE_READY, ALONE_FAILED };
 
 struct alone_job {
 	struct op op;
+	struct list_link all;
 	struct authority *authority;
 	struct qlog_req req;
 	bool snapshot;
@@ -44,6 +45,7 @@ struct alone {
 	struct quorum_meta meta;
 	uint64_t next_index, applied, snapshot_index;
 	uint32_t entries, snapshots; /* in flight */
+	struct list jobs;	     /* all of them */
 };
 
 static void alone_step(struct op *op);
@@ -53,6 +55,7 @@ static int apply(struct authority *a, const uint8_t *data, uint32_t bytes);
 static void ready(struct authority *a);
 static void fail(struct authority *a, int rc);
 static void job_step(struct op *op);
+static void job_end(struct alone_job *job);
 static struct alone_job *job_new(struct authority *a, uint32_t bytes);
 static void maybe_snapshot(struct authority *a);
 
@@ -69,6 +72,8 @@ int authority_alone_open(struct env *env, struct disk *disk, const struct author
 	a->alone = calloc(1, sizeof(*a->alone));
 	env->random->fill(env->random, random, sizeof(random));
 	uuid_from_random(&q.disk, random);
+	if (a->alone != NULL)
+		list_init(&a->alone->jobs);
 	rc = a->alone == NULL ? -ERR_NOMEM : qlog_open(env->ready, disk, &q, &a->alone->qlog);
 	if (rc < 0) {
 		authority_discard(&a);
@@ -91,6 +96,8 @@ void alone_free(struct authority *a)
 	if (a->alone == NULL)
 		return;
 	qlog_discard(&a->alone->qlog);
+	LIST_FOR_EACH_SAFE(n, &a->alone->jobs)
+		job_end(container_of(n, struct alone_job, all));
 	free(a->alone);
 	a->alone = NULL;
 }
@@ -116,7 +123,7 @@ int alone_propose(struct authority *a, const void *batch, uint32_t bytes)
 	memcpy(job->data, batch, bytes);
 	rc = qlog_append(al->qlog, &job->req, al->next_index, &entry, 1);
 	if (rc < 0) {
-		free(job);
+		job_end(job);
 		return rc == -ERR_FULL ? -ERR_BUSY : rc; /* until the snapshot is made */
 	}
 	al->next_index++;
@@ -246,6 +253,8 @@ static struct alone_job *job_new(struct authority *a, uint32_t bytes)
 		return NULL;
 	job->authority = a;
 	job->bytes = bytes;
+	list_link_init(&job->all);
+	list_push_back(&a->alone->jobs, &job->all);
 	op_init(&job->op, a->env->ready, job_step);
 	completion_arm(&job->req.done, &job->op, 1);
 	return job;
@@ -278,6 +287,13 @@ static void job_step(struct op *op)
 		maybe_snapshot(a);
 	}
 	op_wake(&a->op);
+	job_end(job);
+}
+
+static void job_end(struct alone_job *job)
+{
+	op_unqueue(&job->op);
+	list_remove(&job->all);
 	free(job);
 }
 
@@ -308,7 +324,8 @@ static void maybe_snapshot(struct authority *a)
 	}
 	free(data);
 	if (rc < 0) {
-		free(job);
+		if (job != NULL)
+			job_end(job);
 		fail(a, rc);
 		return;
 	}

@@ -69,6 +69,7 @@ int member_open(struct env *env, struct disk *disk, const struct member_opts *op
 		snprintf(m->name[i], sizeof(m->name[i]), "%s", opts->members[i - 1].name);
 	list_init(&m->held);
 	list_init(&m->done_jobs);
+	list_init(&m->all_jobs);
 	list_init(&m->proposals);
 	op_init(&m->op, env->ready, member_step);
 	rc = open_parts(m, disk, opts);
@@ -168,8 +169,8 @@ static void free_all(struct member *m)
 	consensus_close(&m->consensus);
 	fsm_close(&m->fsm);
 	member_drop_held(m);
-	LIST_FOR_EACH_SAFE(n, &m->done_jobs)
-		free(container_of(n, struct disk_job, link));
+	LIST_FOR_EACH_SAFE(n, &m->all_jobs)
+		member_job_end(m, container_of(n, struct disk_job, all));
 	LIST_FOR_EACH_SAFE(p, &m->proposals)
 		free(container_of(p, struct authority_proposal, mail.link));
 	op_unqueue(&m->op); /* last: the parts wake it */
@@ -224,10 +225,9 @@ static void step_stopping(struct member *m)
 		clock_timer_disarm(m->env->clock, &m->tick);
 	LIST_FOR_EACH_SAFE(n, &m->done_jobs) {
 		list_remove(n);
-		free(container_of(n, struct disk_job, link));
-		m->jobs--;
+		member_job_end(m, container_of(n, struct disk_job, link));
 	}
-	if (done == NULL || m->op.waits != 0 || m->jobs != 0 || !qlinks_idle(m->links))
+	if (done == NULL || m->op.waits != 0 || !list_empty(&m->all_jobs) || !qlinks_idle(m->links))
 		return; /* wait: timers, disk, links */
 	m->state = MEMBER_STOPPED;
 	m->stop_done = NULL;
@@ -310,8 +310,17 @@ struct disk_job *member_job(struct member *m, enum disk_job_kind kind)
 	list_link_init(&job->link);
 	op_init(&job->op, m->env->ready, job_step);
 	completion_arm(&job->req.done, &job->op, 1);
-	m->jobs++;
+	list_link_init(&job->all);
+	list_push_back(&m->all_jobs, &job->all);
 	return job;
+}
+
+void member_job_end(struct member *m, struct disk_job *job)
+{
+	(void)m;
+	op_unqueue(&job->op);
+	list_remove(&job->all);
+	free(job);
 }
 
 static void job_step(struct op *op)
@@ -327,8 +336,7 @@ static void job_step(struct op *op)
 			member_fail(m, job->req.done.rc, "writing the quorum's file"); /* M5 */
 		else if (job->kind == JOB_META)
 			m->meta_busy = false; /* M1; out of order on purpose: others wait for it */
-		m->jobs--;
-		free(job);
+		member_job_end(m, job);
 	} else {
 		list_push_back(&m->done_jobs, &job->link); /* M2 */
 	}

@@ -131,9 +131,8 @@ void member_form(struct member *m)
 		struct disk_job *job =
 			container_of(list_pop_front(&m->done_jobs), struct disk_job, link);
 
-		m->jobs--;
 		member_form_job(m, job);
-		free(job);
+		member_job_end(m, job);
 	}
 	if (m->state != MEMBER_FORMING || m->forming_jobs > 0)
 		return; /* wait: disk */

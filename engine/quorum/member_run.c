@@ -210,8 +210,7 @@ static bool take_job(struct member *m)
 		return false;
 	job = container_of(n, struct disk_job, link);
 	rc = job_result(m, job);
-	m->jobs--;
-	free(job);
+	member_job_end(m, job);
 	member_carry_out(m, rc);
 	return true;
 }

@@ -19,6 +19,7 @@ enum disk_job_kind { JOB_META, JOB_APPEND, JOB_INSTALL, JOB_SNAPSHOT, JOB_FORM }
 struct disk_job {
 	struct op op;
 	struct list_link link; /* in done_jobs */
+	struct list_link all;  /* in all_jobs */
 	struct member *member;
 	enum disk_job_kind kind;
 	struct qlog_req req;
@@ -64,7 +65,7 @@ struct member {
 	bool meta_busy;		 /* nothing may be stepped */
 	struct list held;	 /* held_message */
 	struct list done_jobs;	 /* disk_job, in order */
-	uint32_t jobs;		 /* in flight or in done_jobs */
+	struct list all_jobs;	 /* in flight or in done_jobs */
 	bool snapshot_busy;
 	struct list proposals;	 /* authority_proposal, ours or from peers */
 	uint32_t proposal_count;
@@ -82,6 +83,7 @@ void member_fill_status(const struct member *m, struct authority_status *ret);
 void member_tell(struct member *m, uint32_t kind, const struct vg_view *views, uint32_t count);
 uint64_t member_now_ms(const struct member *m);
 struct disk_job *member_job(struct member *m, enum disk_job_kind kind);
+void member_job_end(struct member *m, struct disk_job *job);
 void member_identify(struct member *m);
 void member_propose(struct member *m, const void *data, uint32_t bytes);
 

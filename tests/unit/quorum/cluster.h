@@ -32,7 +32,7 @@ struct cluster {
 	struct prng prng;
 	uint32_t count;
 	struct member_peer peers[CLUSTER_MAX];
-	char names[CLUSTER_MAX][8], addresses[CLUSTER_MAX][16];
+	char names[CLUSTER_MAX][16], addresses[CLUSTER_MAX][24];
 	struct member_opts opts;
 	struct cluster_node n[CLUSTER_MAX];
 	/* what was ever seen committed */
