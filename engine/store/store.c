@@ -273,8 +273,8 @@ bool store_is_failed(const struct store *s)
 
 void store_watch_failure(struct store *s, struct completion *c)
 {
-	assert(s->failure_watch == NULL);
-	if (s->failed)
+	assert(c == NULL || s->failure_watch == NULL);
+	if (c != NULL && s->failed)
 		completion_fire(c, -ERR_FAILED);
 	else
 		s->failure_watch = c;

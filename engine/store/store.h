@@ -70,7 +70,7 @@ void store_abandon(struct store **store);
 /* True after any failed write or flush: nothing more is promised (STYLE 16). */
 bool store_is_failed(const struct store *s);
 
-/* Fires (-ERR_FAILED) when the store fails; one watcher. */
+/* Fires (-ERR_FAILED) when the store fails; one watcher; NULL ends it without firing. */
 void store_watch_failure(struct store *s, struct completion *c);
 
 struct store_status {
