@@ -92,6 +92,12 @@ static struct world_link *link_of(struct sim_conn *from)
 	return &w->links[from->node->id][conn_peer(from)->node->id];
 }
 
+/* Without power nothing answers; where only the process died, the machine sends resets. */
+static bool is_dark(const struct world_node *n)
+{
+	return !n->up && n->died_how == WORLD_CRASH_POWER;
+}
+
 static void chunks_drop(struct list *l)
 {
 	while (!list_empty(l))
@@ -356,7 +362,7 @@ static void conn_arrive_fire(struct wevent *ev)
 	struct sim_chunk *k;
 
 	assert(!list_empty(&c->pipe));
-	if (link_of(c)->cut || !p->node->up) {
+	if (link_of(c)->cut || is_dark(p->node)) {
 		pipe_stall(c);
 		return;
 	}
@@ -554,7 +560,7 @@ static void dial_fire(struct wevent *ev)
 		dial_end(d, -ERR_UNREACHABLE);
 		return;
 	}
-	if (!l->node->up || w->links[n->id][l->node->id].cut || w->links[l->node->id][n->id].cut ||
+	if (is_dark(l->node) || w->links[n->id][l->node->id].cut || w->links[l->node->id][n->id].cut ||
 	    l->backlog_count == BACKLOG_MAX) {
 		if (w->now + SEC_NS > d->give_up)
 			dial_end(d, -ERR_TIMEOUT);
