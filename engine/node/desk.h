@@ -7,6 +7,8 @@
 #include "engine/node/config.h"
 #include "engine/node/site.h"
 
+#define TWINSHORE_VERSION "0.1.0"
+
 struct desk;
 struct log;
 
@@ -15,9 +17,14 @@ struct desk_opts {
 	struct log *log;
 };
 
-/* Listen on config->admin and config->metrics_listen.  Errors of net_listen. */
+/* Listen on config->admin and config->metrics_listen for a site that is serving.  Errors of
+ * net_listen; what is wrong was logged. */
 MUST_CHECK int desk_open(struct env *env, struct site *site, const struct desk_opts *opts, struct desk **ret_desk);
-void desk_stop(struct desk *d); /* answer nothing more; idempotent; before the site is closed */
-void desk_close(struct desk **d); /* after the loop has ended or everything of it is gone */
+
+/* Call it before site_stop; done fires when nothing is in flight, which may need the site to stop:
+ * changes in flight are answered by it. */
+void desk_stop(struct desk *d, struct completion *done);
+void desk_close(struct desk **d);   /* after done has fired */
+void desk_abandon(struct desk **d); /* simulator: the process was killed */
 
 #endif

@@ -16,8 +16,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "engine/admin/admin_server.h"
 #include "engine/base/err.h"
 #include "engine/base/log.h"
+#include "engine/node/desk.h"
 #include "engine/port/env.h"
 #include "engine/quorum/member.h"
 #include "engine/uring/disk.h"
@@ -27,6 +29,7 @@
 #include "engine/uring/thread.h"
 
 #define W_STOP 1u
+#define W_METRICS 2u
 
 struct quorum_thread {
 	const struct config *config;
@@ -38,7 +41,8 @@ struct quorum_thread {
 	struct uring_thread *thread;
 	struct op op;
 	struct member *member;
-	struct completion stopped;
+	struct admin_server *metrics; /* of a witness; a site has its own in the engine */
+	struct completion stopped, metrics_stopped;
 	bool stopping, stop, end;
 	int rc;
 	sem_t opened;
@@ -127,6 +131,21 @@ static int quorum_open_member(struct quorum_thread *q, struct uring_loop *loop, 
 	return member_open(uring_loop_env(loop), disk, &o, &q->member);
 }
 
+/* A witness tells of itself here: its member lives in this loop. */
+static void quorum_open_metrics(struct quorum_thread *q, struct uring_loop *loop)
+{
+	struct admin_server_opts o = {.metrics_address = q->config->metrics_listen, .program = "twinshore-witness",
+				      .version = TWINSHORE_VERSION, .site = q->config->name, .member = q->member};
+	const char *which;
+	int rc;
+
+	if (q->config->kind != CONFIG_WITNESS || q->config->metrics_listen[0] == '\0')
+		return;
+	rc = admin_server_open(uring_loop_env(loop), &o, &q->metrics, &which);
+	if (rc < 0)
+		log_error(q->log, "node", "listening on %s: %s: going on without metrics", which, err_text(rc));
+}
+
 static int quorum_run(struct uring_loop *loop, void *arg)
 {
 	struct quorum_thread *q = arg;
@@ -151,8 +170,11 @@ static int quorum_run(struct uring_loop *loop, void *arg)
 			  q->config->quorum_listen, err_text(rc));
 		goto out_disk;
 	}
+	quorum_open_metrics(q, loop);
 	sem_post(&q->opened);
 	rc = uring_loop_run(loop, &q->stop);
+	if (q->metrics != NULL && rc == 0)
+		admin_server_close(&q->metrics);
 	member_close(&q->member);
 	uring_disk_close(&disk);
 	sem_post(&q->opened); /* T2: the engine closes its authority now, then lets us end */
@@ -184,6 +206,10 @@ static void quorum_step(struct op *op)
 		q->stopping = true;
 		completion_arm(&q->stopped, op, W_STOP);
 		member_stop(q->member, &q->stopped);
+		if (q->metrics != NULL) {
+			completion_arm(&q->metrics_stopped, op, W_METRICS);
+			admin_server_stop(q->metrics, &q->metrics_stopped);
+		}
 		return; /* wait: nothing in flight */
 	}
 	if (q->stopping && op->waits == 0)

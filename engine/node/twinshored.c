@@ -12,11 +12,12 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "engine/base/err.h"
 #include "engine/node/config.h"
 #include "engine/node/desk.h"
-#include "engine/node/node_log.h"
+#include "engine/node/log_stderr.h"
 #include "engine/node/quorum_thread.h"
 #include "engine/node/site.h"
 #include "engine/quorum/member.h"
@@ -27,13 +28,13 @@
 #include "engine/uring/signals.h"
 
 #define W_STOP 1u
-#define VERSION "0.1.0"
+#define W_DESK 2u
 
 struct daemon {
 	struct op op;
 	struct config config;
 	const char *config_path;
-	struct node_log log;
+	struct log_stderr log;
 	struct uring_loop *loop;
 	struct disk *disk, *alone_disk;
 	bool alone_format;
@@ -42,7 +43,7 @@ struct daemon {
 	struct uring_signals *signals;
 	struct site *site;
 	struct desk *desk;
-	struct completion stopped;
+	struct completion stopped, desk_stopped;
 	bool announced, stopping, stop;
 	int exit_code;
 };
@@ -79,7 +80,7 @@ int main(int argc, char **argv)
 		else if (opt == 'k')
 			check = true;
 		else if (opt == 'v' || opt == 'h') {
-			opt == 'v' ? (void)printf("twinshored %s\n", VERSION) : usage(stdout);
+			opt == 'v' ? (void)printf("twinshored %s\n", TWINSHORE_VERSION) : usage(stdout);
 			free(d);
 			return 0;
 		} else {
@@ -98,8 +99,8 @@ int main(int argc, char **argv)
 		free(d);
 		return 0;
 	}
-	node_log_init(&d->log, d->config.name, (enum log_level)d->config.log_level,
-		      d->config.log_format == CONFIG_LOG_JSON);
+	log_stderr_init(&d->log, STDERR_FILENO, (enum log_level)d->config.log_level,
+			d->config.log_format == CONFIG_LOG_JSON);
 	rc = daemon_open(d);
 	if (rc == 0)
 		rc = uring_loop_run(d->loop, &d->stop);
@@ -234,7 +235,6 @@ static void daemon_serving(struct daemon *d)
 	d->announced = true;
 	rc = desk_open(uring_loop_env(d->loop), d->site, &o, &d->desk);
 	if (rc < 0) {
-		log_error(&d->log.log, "node", "opening the admin socket %s: %s", d->config.admin, err_text(rc));
 		d->exit_code = 1;
 		raise(SIGTERM);
 		return;
@@ -262,6 +262,10 @@ static void daemon_signal(struct daemon *d, int signal)
 	d->stopping = true;
 	log_info(&d->log.log, "node", "stopping");
 	uring_notify("STOPPING=1");
+	if (d->desk != NULL) {
+		completion_arm(&d->desk_stopped, &d->op, W_DESK);
+		desk_stop(d->desk, &d->desk_stopped);
+	}
 	completion_arm(&d->stopped, &d->op, W_STOP);
 	site_stop(d->site, &d->stopped);
 }
@@ -281,15 +285,14 @@ static void daemon_step(struct op *op)
 		d->exit_code = 1;
 		daemon_signal(d, SIGTERM);
 	}
-	if (d->desk != NULL && site_state(d->site) == SITE_STOPPING)
-		desk_stop(d->desk);
-	if (d->stopping && (op->waits & W_STOP) == 0)
+	if (d->stopping && op->waits == 0)
 		d->stop = true;
+	/* else wait: signals, the site, the desk */
 }
 
 static void daemon_close(struct daemon *d)
 {
-	if (d->desk != NULL)
+	if (d->desk != NULL && (d->op.waits & W_DESK) == 0)
 		desk_close(&d->desk);
 	if (d->quorum != NULL)
 		quorum_thread_stop_member(d->quorum);

@@ -8,21 +8,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/base/err.h"
 #include "engine/node/config.h"
-#include "engine/node/node_log.h"
+#include "engine/node/desk.h"
+#include "engine/node/log_stderr.h"
 #include "engine/node/quorum_thread.h"
 #include "engine/uring/loop.h"
 #include "engine/uring/notify.h"
 #include "engine/uring/signals.h"
 
-#define VERSION "0.1.0"
-
 struct witness {
 	struct op op;
 	struct config config;
-	struct node_log log;
+	struct log_stderr log;
 	struct uring_signals *signals;
 	bool stop;
 };
@@ -97,7 +97,7 @@ int main(int argc, char **argv)
 		else if (opt == 'k')
 			check = true;
 		else if (opt == 'v' || opt == 'h') {
-			opt == 'v' ? (void)printf("twinshore-witness %s\n", VERSION) : usage(stdout);
+			opt == 'v' ? (void)printf("twinshore-witness %s\n", TWINSHORE_VERSION) : usage(stdout);
 			free(w);
 			return 0;
 		} else {
@@ -111,8 +111,8 @@ int main(int argc, char **argv)
 		free(w);
 		return 2;
 	}
-	node_log_init(&w->log, w->config.name, (enum log_level)w->config.log_level,
-		      w->config.log_format == CONFIG_LOG_JSON);
+	log_stderr_init(&w->log, STDERR_FILENO, (enum log_level)w->config.log_level,
+			w->config.log_format == CONFIG_LOG_JSON);
 	if (check)
 		config_print(&w->config, stdout);
 	else
