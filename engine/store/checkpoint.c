@@ -76,7 +76,7 @@ struct checkpoint {
 	uint32_t root_count;
 	struct captured_volume *volumes;
 	uint32_t volume_count;
-	uint8_t page[PAGE_BYTES];
+	_Alignas(8) uint8_t page[PAGE_BYTES];
 };
 
 static void checkpoint_step(struct op *op);
