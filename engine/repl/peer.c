@@ -32,6 +32,7 @@ enum { BIT_TIMER = 1 };
 #define FRAMES_PER_STEP 64u
 #define RETRY_MS_MIN 100u
 #define RETRY_MS_MAX 1000u
+#define CLOSE_LINGER_MS 100u
 #define HANDSHAKE_NS (6 * SEC_NS)
 
 static void peer_step(struct op *op);
@@ -318,9 +319,11 @@ void peer_down(struct repl_peer *p, const char *why)
 		log_warn(p->env->log, "repl", "site %s: %s: %s", p->opts.name,
 			 was_up ? "the session ended" : "no session", text);
 	memcpy(p->error, text, sizeof(text));
+	/* At close the last words (GOODBYE) are given time to arrive before the streams break. */
 	for (uint32_t k = 0; k < FRAME_CONN_COUNT; k++)
 		if (p->conns[k] != NULL)
-			repl_bury(p->repl, &p->conns[k], 0);
+			repl_bury(p->repl, &p->conns[k],
+				  was_up && p->repl->closing ? CLOSE_LINGER_MS : 0);
 	peer_end_members(&p->followers, follower_session_ended);
 	peer_end_members(&p->sources, source_session_ended);
 	while ((link = list_pop_front(&p->attaches)) != NULL)

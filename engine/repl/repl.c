@@ -22,7 +22,7 @@
 
 enum { BIT_ACCEPT = 1, BIT_TIMER = 2 };
 
-#define TICK_NS (100 * MS_NS)
+#define TICK_NS (50 * MS_NS)
 #define HELLO_NS (5 * SEC_NS)
 #define LINGER_MS 1000u
 
@@ -109,10 +109,6 @@ void repl_close(struct repl **repl, struct completion *done)
 		r->pending_count--;
 		repl_bury(r, &c, 0);
 	}
-	LIST_FOR_EACH(link, &r->dying)
-		conn_break(conn_of_node(link), -ERR_CLOSED, "this site is closing");
-	if (timer_armed(&r->timer))
-		clock_timer_disarm(r->env->clock, &r->timer);
 	op_wake(&r->op);
 }
 
@@ -262,11 +258,13 @@ static void repl_step(struct op *op)
 	repl_reap(r);
 	if ((op->waits & BIT_TIMER) == 0)
 		r->timer_running = false; /* it runs this step for the deadlines above */
-	if (r->closing) {
+	if (r->closing && list_empty(&r->dying)) {
+		if (timer_armed(&r->timer))
+			clock_timer_disarm(r->env->clock, &r->timer);
 		repl_check_closed(r); /* r may be gone */
 		return;
 	}
-	if (!r->accepting && r->listener != NULL && r->pending_count < REPL_CONNS_PENDING_MAX) {
+	if (!r->accepting && !r->closing && r->listener != NULL && r->pending_count < REPL_CONNS_PENDING_MAX) {
 		r->accepting = true;
 		completion_arm(&r->accept.done, &r->op, BIT_ACCEPT);
 		net_accept(r->listener, &r->accept);

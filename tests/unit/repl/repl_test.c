@@ -504,6 +504,101 @@ START_TEST(link_messages_arrive_with_their_tail)
 }
 END_TEST
 
+START_TEST(the_last_words_before_a_close_arrive)
+{
+	struct link_msg m = {.kind = LINK_GOODBYE};
+	struct repl_peer_status st;
+	struct fake_wait w;
+	struct pair p;
+
+	pair_open(&p, 21);
+	pair_wait_up(&p);
+	ck_assert_int_eq(repl_link_send(p.a.repl, 2, &m), 0);
+	repl_close(&p.a.repl, fake_arm_env(p.a.env, &w));
+	ck_assert_int_eq(fake_wait(p.f, &w), 0);
+	pair_run(&p, 100);
+	ck_assert_uint_eq(p.b.links, 1);
+	ck_assert_int_eq(p.b.last_link.kind, LINK_GOODBYE);
+	ck_assert_int_eq(repl_peer_status(p.b.repl, 1, &st), 0);
+	ck_assert(!st.up);
+	pair_close(&p);
+}
+END_TEST
+
+/* --- seeded bugs do harm: a test that would not see it is none --- */
+
+START_TEST(the_mutant_that_skips_j7_loses_what_was_committed)
+{
+	struct lsn before;
+	struct pair p;
+
+	pair_open_mutant(&p, 22, REPL_MUTANT_CUT_BELOW_COMMIT);
+	pair_wait_up(&p);
+	primary(&p, 10);
+	in_sync(&p);
+	site_unfollow(&p, &p.b);
+	site_epoch(&p, &p.b, 2, 70);
+	site_write(&p, &p.b, 1, 5);
+	pair_run(&p, 5);
+	site_commit(&p, &p.b);
+	before = committed(&p, &p.b);
+	site_epoch(&p, &p.a, 3, 7);
+	pair_run(&p, 5);
+	in_sync(&p);
+	ck_assert_uint_lt(committed(&p, &p.b).v, before.v);
+	pair_check_equal(&p);
+	pair_close(&p);
+}
+END_TEST
+
+START_TEST(the_mutant_that_acknowledges_at_receipt_does)
+{
+	struct repl_source_status ss;
+	struct replica_status st;
+	bool early = false;
+	struct pair p;
+
+	pair_open_mutant(&p, 23, REPL_MUTANT_ACK_BEFORE_DURABLE);
+	pair_wait_up(&p);
+	primary(&p, 10);
+	in_sync(&p);
+	for (uint32_t i = 0; i < 50; i++) {
+		site_write(&p, &p.a, i, 1);
+		for (uint32_t k = 0; k < 20; k++) {
+			fake_run_for(p.f, 50000);
+			repl_source_status(p.a.source, &ss);
+			replica_status(site_replica(&p, &p.b), &st);
+			early = early || ss.durable.v > st.durable.v;
+		}
+	}
+	ck_assert(early);
+	pair_close(&p);
+}
+END_TEST
+
+START_TEST(the_mutant_that_counts_a_staging_replica_does)
+{
+	struct repl_source_status ss;
+	bool early = false;
+	struct pair p;
+
+	pair_open_mutant(&p, 24, REPL_MUTANT_ACK_WHILE_STAGING);
+	pair_wait_up(&p);
+	full_copy_case(&p, 0);
+	for (uint32_t i = 0; i < 400; i++) {
+		if (i % 10 == 0)
+			site_write(&p, &p.a, i, 1);
+		fake_run_for(p.f, 100000);
+		if (p.a.source == NULL || site_state(&p.b) != REPL_STAGING)
+			continue;
+		repl_source_status(p.a.source, &ss);
+		early = early || ss.durable.v > 0;
+	}
+	ck_assert(early);
+	pair_close(&p);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("repl");
@@ -533,6 +628,10 @@ int main(void)
 	tcase_add_test(t, a_failed_store_ends_the_follower);
 	tcase_add_test(t, closing_a_source_tells_the_follower);
 	tcase_add_test(t, link_messages_arrive_with_their_tail);
+	tcase_add_test(t, the_last_words_before_a_close_arrive);
+	tcase_add_test(t, the_mutant_that_skips_j7_loses_what_was_committed);
+	tcase_add_test(t, the_mutant_that_acknowledges_at_receipt_does);
+	tcase_add_test(t, the_mutant_that_counts_a_staging_replica_does);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);

@@ -33,7 +33,7 @@ static void site_step(struct op *op)
 	}
 }
 
-static void site_open(struct pair *p, struct site *s, struct env *env, uint32_t id)
+static void site_open(struct pair *p, struct site *s, struct env *env, uint32_t id, uint32_t mutant)
 {
 	struct repl_peer_opts peer = {.site = 3 - id};
 	struct repl_opts o = {.site = id, .incarnation = 7, .drop_ms = 600, .groups_max = 8};
@@ -50,11 +50,17 @@ static void site_open(struct pair *p, struct site *s, struct env *env, uint32_t 
 	o.peers = &peer;
 	o.peer_count = 1;
 	o.wake = &s->op;
+	o.mutant = mutant;
 	s->store = fake_store_open(env);
 	ck_assert_int_eq(repl_open(env, &o, &s->repl), 0);
 }
 
 void pair_open(struct pair *p, uint64_t seed)
+{
+	pair_open_mutant(p, seed, REPL_MUTANT_NONE);
+}
+
+void pair_open_mutant(struct pair *p, uint64_t seed, uint32_t mutant)
 {
 	struct env *env_b;
 
@@ -63,8 +69,8 @@ void pair_open(struct pair *p, uint64_t seed)
 	p->group.b[3] = 9;
 	env_b = fake_node_new(p->f, "b");
 	snprintf(p->f->node->name, sizeof(p->f->node->name), "a");
-	site_open(p, &p->a, p->f->env, 1);
-	site_open(p, &p->b, env_b, 2);
+	site_open(p, &p->a, p->f->env, 1, mutant);
+	site_open(p, &p->b, env_b, 2, mutant);
 	p->a.node = p->f->world->nodes[0];
 	p->b.node = p->f->world->nodes[1];
 	p->a.serves = true;
@@ -77,6 +83,8 @@ static void site_close(struct pair *p, struct site *s)
 	if (s->follower != NULL)
 		site_unfollow(p, s);
 	repl_source_close(&s->source);
+	if (s->repl == NULL)
+		return;
 	repl_close(&s->repl, fake_arm_env(s->env, &w));
 	ck_assert_int_eq(fake_wait(p->f, &w), 0);
 }
