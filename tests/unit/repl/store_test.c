@@ -82,7 +82,8 @@ static void site_open_store(struct duo *d, struct site *s)
 	ck_assert_int_eq(fake_wait(d->f, &w), 0);
 }
 
-static void site_open(struct duo *d, struct site *s, struct env *env, struct sim_disk *disk, uint32_t id)
+static void site_open(struct duo *d, struct site *s, struct env *env, struct sim_disk *disk,
+		      uint32_t id)
 {
 	struct store_format_opts format = {.segment_bytes = 4u << 20};
 	struct fake_wait w;
@@ -472,6 +473,37 @@ START_TEST(a_fork_is_cut_with_the_real_journal)
 }
 END_TEST
 
+/* Power fails at b in the middle of catch-up and of full copies: it comes back and starts over. */
+START_TEST(a_site_that_loses_power_at_any_moment_comes_back)
+{
+	struct world_node *n;
+	struct duo d;
+
+	duo_open(&d, 6);
+	trim(&d);
+	n = d.f->world->nodes[1];
+	for (uint32_t i = 0; i < 12; i++) {
+		follow(&d);
+		writes(&d, 1 + 7 * i, MS_NS);
+		world_crash(n, i % 3 == 0 ? WORLD_CRASH_KILL : WORLD_CRASH_POWER);
+		repl_abandon(&d.b.repl);
+		store_abandon(&d.b.store);
+		d.b.follower = NULL;
+		d.b.source = NULL;
+		writes(&d, 3, MS_NS);
+		world_boot(n);
+		op_init(&d.b.op, d.b.env->ready, site_step);
+		site_open_store(&d, &d.b);
+		site_open_repl(&d.b);
+		ck_assert(fake_run_until(d.f, 20 * SEC_NS, is_up, &d));
+	}
+	follow(&d);
+	wait_streaming(&d);
+	check_equal(&d);
+	duo_close(&d);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("repl with stores");
@@ -485,6 +517,7 @@ int main(void)
 	tcase_add_test(t, a_copied_site_goes_on_from_its_journal);
 	tcase_add_test(t, a_session_lost_at_many_moments_is_survived);
 	tcase_add_test(t, a_fork_is_cut_with_the_real_journal);
+	tcase_add_test(t, a_site_that_loses_power_at_any_moment_comes_back);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
