@@ -32,6 +32,7 @@
 
 #include "engine/base/assert.h"
 #include "engine/base/err.h"
+#include "engine/quorum/memlog.h"
 #include "proto/cursor.h"
 
 #if RAFT_VERSION_NUMBER < 2201 || RAFT_VERSION_NUMBER >= 2300
@@ -52,9 +53,7 @@ struct range {
 struct consensus {
 	struct raft raft;
 	uint32_t id;
-	struct quorum_entry *log; /* data is malloc */
-	uint64_t first;		  /* index of log[0] */
-	uint32_t count, capacity;
+	struct memlog log;
 	uint64_t commit, applied;
 	struct consensus_snapshot snapshot; /* newest durable; index 0: none */
 	struct consensus_snapshot taking;   /* index 0: none under way */
@@ -77,11 +76,10 @@ static void clear(struct consensus *c);
 static int absorb_entries(struct consensus *c, const struct raft_update *u);
 static int absorb_messages(struct consensus *c, const struct raft_update *u);
 static int message_out(struct consensus *c, const struct raft_message *m);
+static void fill_install(struct consensus *c, const struct raft_install_snapshot *s,
+			 struct quorum_raft *q);
 static void fill_append(struct consensus *c, const struct raft_append_entries *a,
 			struct quorum_raft *q);
-static int log_append(struct consensus *c, uint64_t term, uint8_t type, const void *data,
-		      uint32_t bytes);
-static void log_truncate(struct consensus *c, uint64_t index);
 static void log_trim(struct consensus *c, uint64_t snapshot_index);
 static uint64_t term_of(const struct consensus *c, uint64_t index);
 static void snapshot_free(struct consensus_snapshot *s);
@@ -110,7 +108,7 @@ int consensus_open(const struct consensus_opts *opts, struct consensus **ret_c)
 		return -ERR_NOMEM;
 	}
 	c->id = opts->id;
-	c->first = 1;
+	c->log.first = 1;
 	raft_seed(&c->raft, opts->seed);
 	raft_set_heartbeat_timeout(&c->raft, opts->heartbeat_ms);
 	raft_set_election_timeout(&c->raft, opts->election_ms);
@@ -131,8 +129,7 @@ void consensus_close(struct consensus **pc)
 	for (uint32_t i = 0; i < c->effects.message_count; i++)
 		free(c->effects.messages[i].payload);
 	free(c->effects.messages);
-	log_truncate(c, c->first);
-	free(c->log);
+	memlog_fini(&c->log);
 	if (c->installing)
 		raft_configuration_close(&c->incoming_conf);
 	snapshot_free(&c->snapshot);
@@ -192,10 +189,9 @@ int consensus_begin(struct consensus *c, const struct consensus_start *s)
 	struct raft_event e = {.type = RAFT_START, .time = s->now_ms};
 	int rc = 0;
 
-	c->first = s->first_index;
+	c->log.first = s->first_index;
 	for (uint32_t i = 0; i < s->entry_count && rc == 0; i++)
-		rc = log_append(c, s->entries[i].term, s->entries[i].type, s->entries[i].data,
-				s->entries[i].bytes);
+		rc = memlog_append(&c->log, &s->entries[i]);
 	if (rc == 0 && s->snapshot != NULL) {
 		rc = snapshot_copy(s->snapshot, &c->snapshot);
 		if (rc == 0)
@@ -214,10 +210,10 @@ int consensus_begin(struct consensus *c, const struct consensus_start *s)
 	if (entries == NULL)
 		return -ERR_NOMEM;
 	for (uint32_t i = 0; i < s->entry_count; i++) {
-		entries[i].term = c->log[i].term;
-		entries[i].type = (enum raft_entry_type)c->log[i].type;
-		entries[i].buf.base = (void *)(uintptr_t)c->log[i].data;
-		entries[i].buf.len = c->log[i].bytes;
+		entries[i].term = c->log.entries[i].term;
+		entries[i].type = (enum raft_entry_type)c->log.entries[i].type;
+		entries[i].buf.base = (void *)(uintptr_t)c->log.entries[i].data;
+		entries[i].buf.len = c->log.entries[i].bytes;
 	}
 	e.start.term = s->term;
 	e.start.voted_for = s->vote;
@@ -435,7 +431,7 @@ int consensus_advance(struct consensus *c, uint64_t now_ms)
 
 const struct quorum_entry *consensus_entry(const struct consensus *c, uint64_t index)
 {
-	return index >= c->first && index < c->first + c->count ? &c->log[index - c->first] : NULL;
+	return memlog_at(&c->log, index);
 }
 
 const struct consensus_snapshot *consensus_installing(const struct consensus *c)
@@ -484,12 +480,12 @@ uint64_t consensus_applied(const struct consensus *c)
 
 uint64_t consensus_first_index(const struct consensus *c)
 {
-	return c->first;
+	return c->log.first;
 }
 
 uint64_t consensus_last_index(const struct consensus *c)
 {
-	return c->first + c->count - 1;
+	return c->log.first + c->log.count - 1;
 }
 
 /* ---- one step of the library ---- */
@@ -516,8 +512,8 @@ static int step(struct consensus *c, struct raft_event *event)
 		c->installing = fx->install = true;
 		c->incoming_conf = u.snapshot.metadata.configuration;
 		raft_free(u.snapshot.chunk.base); /* ours was kept in c->incoming */
-		log_truncate(c, c->first);
-		c->first = c->incoming.index + 1; /* K1 */
+		memlog_truncate(&c->log, 0);
+		c->log.first = c->incoming.index + 1; /* K1 */
 		for (uint32_t i = 0; i < c->append_count; i++) /* K5 */
 			c->appends[(c->append_first + i) % APPENDS_MAX].last = 0;
 		c->taking_void = true; /* K6 */
@@ -550,12 +546,12 @@ static int absorb_entries(struct consensus *c, const struct raft_update *u)
 	int rc = 0;
 
 	assert(u->entries.n > 0 && u->entries.n <= QUORUM_ENTRIES_MAX);
-	assert(index >= c->first && index <= c->first + c->count); /* K1 */
+	assert(index >= c->log.first && index <= c->log.first + c->log.count); /* K1 */
 	if (index <= c->commit) { /* others have lost what was committed: take no further part */
 		raft_free(u->entries.batch[0].batch);
 		return -ERR_FAILED;
 	}
-	log_truncate(c, index);
+	memlog_truncate(&c->log, index);
 	for (uint32_t i = 0; i < c->append_count; i++) { /* K5 */
 		struct range *r = &c->appends[(c->append_first + i) % APPENDS_MAX];
 
@@ -565,7 +561,10 @@ static int absorb_entries(struct consensus *c, const struct raft_update *u)
 	for (unsigned i = 0; i < u->entries.n && rc == 0; i++) {
 		const struct raft_entry *e = &u->entries.batch[i];
 
-		rc = log_append(c, e->term, (uint8_t)e->type, e->buf.base, (uint32_t)e->buf.len);
+		rc = memlog_append(&c->log, &(struct quorum_entry){
+						    .term = e->term, .type = (uint8_t)e->type,
+						    .bytes = (uint32_t)e->buf.len,
+						    .data = e->buf.base});
 	}
 	raft_free(u->entries.batch[0].batch);
 	if (rc < 0 || c->append_count == APPENDS_MAX)
@@ -644,16 +643,7 @@ static int message_out(struct consensus *c, const struct raft_message *m)
 	case RAFT_INSTALL_SNAPSHOT:
 		if (c->snapshot.index != m->install_snapshot.last_index)
 			return -ERR_FAILED;
-		q.type = QUORUM_INSTALL;
-		q.version = m->install_snapshot.version;
-		q.term = m->install_snapshot.term;
-		q.index = m->install_snapshot.last_index;
-		q.index_term = m->install_snapshot.last_term;
-		q.conf_index = c->snapshot.conf_index;
-		q.conf = c->snapshot.conf;
-		q.conf_bytes = c->snapshot.conf_bytes;
-		q.data = c->snapshot.data;
-		q.data_bytes = c->snapshot.data_bytes;
+		fill_install(c, &m->install_snapshot, &q);
 		break;
 	case RAFT_TIMEOUT_NOW:
 		q.type = QUORUM_TIMEOUT_NOW;
@@ -671,6 +661,21 @@ static int message_out(struct consensus *c, const struct raft_message *m)
 	c->effects.message_count++;
 	rc = quorum_raft_encode(&q, out->payload, out->bytes);
 	return rc < 0 ? rc : 0;
+}
+
+static void fill_install(struct consensus *c, const struct raft_install_snapshot *s,
+			 struct quorum_raft *q)
+{
+	q->type = QUORUM_INSTALL;
+	q->version = s->version;
+	q->term = s->term;
+	q->index = s->last_index;
+	q->index_term = s->last_term;
+	q->conf_index = c->snapshot.conf_index;
+	q->conf = c->snapshot.conf;
+	q->conf_bytes = c->snapshot.conf_bytes;
+	q->data = c->snapshot.data;
+	q->data_bytes = c->snapshot.data_bytes;
 }
 
 static void fill_append(struct consensus *c, const struct raft_append_entries *a,
@@ -799,54 +804,12 @@ static int receive_install(struct consensus *c, struct raft_event *e, const stru
 
 /* ---- the log in memory, snapshots, configurations ---- */
 
-static int log_append(struct consensus *c, uint64_t term, uint8_t type, const void *data,
-		      uint32_t bytes)
-{
-	uint8_t *copy = malloc(bytes > 0 ? bytes : 1);
-
-	if (c->count == c->capacity) {
-		uint32_t want = c->capacity == 0 ? 256 : c->capacity * 2;
-		struct quorum_entry *grown = realloc(c->log, want * sizeof(*grown));
-
-		if (grown == NULL) {
-			free(copy);
-			return -ERR_NOMEM;
-		}
-		c->log = grown;
-		c->capacity = want;
-	}
-	if (copy == NULL)
-		return -ERR_NOMEM;
-	if (bytes > 0)
-		memcpy(copy, data, bytes);
-	c->log[c->count++] =
-		(struct quorum_entry){.term = term, .type = type, .bytes = bytes, .data = copy};
-	return 0;
-}
-
-static void log_truncate(struct consensus *c, uint64_t index)
-{
-	while (c->count > 0 && c->first + c->count > index)
-		free((void *)(uintptr_t)c->log[--c->count].data);
-}
-
 /* As the library does it: only if the entry at snapshot - trailing is still there. K1. */
 static void log_trim(struct consensus *c, uint64_t snapshot_index)
 {
-	uint64_t keep_after;
-	uint32_t drop;
-
-	if (snapshot_index <= CONSENSUS_TRAILING)
-		return;
-	keep_after = snapshot_index - CONSENSUS_TRAILING;
-	if (consensus_entry(c, keep_after) == NULL)
-		return;
-	drop = (uint32_t)(keep_after + 1 - c->first);
-	for (uint32_t i = 0; i < drop; i++)
-		free((void *)(uintptr_t)c->log[i].data);
-	c->count -= drop;
-	memmove(c->log, c->log + drop, c->count * sizeof(c->log[0]));
-	c->first = keep_after + 1;
+	if (snapshot_index > CONSENSUS_TRAILING &&
+	    memlog_at(&c->log, snapshot_index - CONSENSUS_TRAILING) != NULL)
+		memlog_trim(&c->log, snapshot_index - CONSENSUS_TRAILING);
 }
 
 static uint64_t term_of(const struct consensus *c, uint64_t index)
