@@ -328,9 +328,15 @@ static void finish(struct checkpoint *cp, int rc)
 
 static void tell_replicas(struct checkpoint *cp)
 {
-	for (uint32_t i = 0; i < cp->root_count; i++)
-		if (cp->roots[i].r != NULL && !replica_is_deleted(cp->roots[i].r))
-			replica_checkpointed(cp->roots[i].r, &cp->roots[i].root);
+	for (uint32_t i = 0; i < cp->root_count; i++) {
+		struct replica *r = cp->roots[i].r;
+		struct replica_entry *e = r == NULL ? NULL : store_entry(cp->s, r);
+
+		if (e == NULL)
+			continue; /* it went away since */
+		e->commit_durable = lsn_max(e->commit_durable, cp->roots[i].root.commit);
+		replica_checkpointed(r, &cp->roots[i].root);
+	}
 }
 
 /* Dirty pages of cp->level: 0 when they are on their way or written (stealing: on the disk). */

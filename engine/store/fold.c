@@ -13,6 +13,9 @@
  *              F5  Where entries overlap the highest LSN wins.
  *              F6  In a staging tree a discard leaves a zero, so that no base block comes after it
  *                  (QUORUM J8).
+ *              F7  Only what is below a commit LSN that a crash does not take back (commit_durable) is
+ *                  folded: else recovery would show, for a while, the block before an uncommitted record
+ *                  whose place the record had already taken.
  * States.      IDLE -> WINDOW -> GATHER -> MOVE (loads, locks and journal reads) -> WRITE -> GATHER ...
  *              -> WINDOW;  IDLE -> DISCARD -> IDLE;  IDLE -> STEAL, CHECKPOINT -> back.
  * Ownership.   The replica of a window is held; leaves of a batch are pinned.
@@ -300,6 +303,12 @@ static void waits_check(struct fold *f)
 	}
 }
 
+/* Records that may go home now.  F7 */
+static struct lsn entry_upto(const struct replica_entry *e)
+{
+	return lsn_min(replica_commit_lsn(e->r), e->commit_durable);
+}
+
 static bool entry_has_work(const struct replica_entry *e)
 {
 	return !e->leaving && e->folded.v < replica_commit_lsn(e->r).v;
@@ -322,7 +331,7 @@ static struct replica_entry *entry_next(const struct fold *f)
 	LIST_FOR_EACH(link, &f->s->entries) {
 		struct replica_entry *e = container_of(link, struct replica_entry, link);
 
-		if (!entry_may_run(f, e))
+		if (!entry_may_run(f, e) || e->folded.v >= entry_upto(e).v)
 			continue;
 		if (uuid_compare(replica_uuid(e->r), &f->last) > 0)
 			return e;
@@ -340,6 +349,8 @@ static bool checkpoint_due(const struct fold *f, bool more)
 	LIST_FOR_EACH(link, &f->s->entries) {
 		const struct replica_entry *e = container_of(link, struct replica_entry, link);
 
+		if (entry_may_run(f, e) && e->folded.v >= entry_upto(e).v)
+			return true; /* F7: first the commit */
 		if (e->leaving || e->folded.v <= replica_fold_lsn(e->r).v)
 			continue;
 		if (!more || replica_fold_wanted(e->r))
@@ -428,6 +439,7 @@ static int window_step(struct fold *f)
 		window_end(f, -ERR_NOT_FOUND);
 		return 0;
 	}
+	assert(f->entry->folded.v < entry_upto(f->entry).v);
 	if (need > f->items_max) { /* one record of very many discards */
 		struct index_item *more = realloc(f->items, need * sizeof(*more));
 
@@ -438,7 +450,7 @@ static int window_step(struct fold *f)
 		f->items = more;
 		f->items_max = need;
 	}
-	f->item_count = index_window(x, replica_commit_lsn(f->r), f->items, f->items_max, &f->upto); /* F1 */
+	f->item_count = index_window(x, entry_upto(f->entry), f->items, f->items_max, &f->upto); /* F1 */
 	if (f->item_count == 0) {
 		window_end(f, 0); /* records without content only */
 		return 0;

@@ -432,7 +432,7 @@ void store_add_replica(struct store *s, struct replica *r)
 
 	assert(e != NULL); /* a few words, control plane */
 	e->r = r;
-	e->folded = replica_fold_lsn(r);
+	e->folded = e->commit_durable = replica_fold_lsn(r);
 	entry_insert(s, e);
 	s->entry_count++;
 	space_set_replicas(s->space, s->entry_count);

@@ -37,6 +37,7 @@ struct replica_entry {
 	struct list_link link; /* store.entries, by uuid, staging after visible */
 	struct replica *r;
 	bool leaving;	     /* deleted, its trees not yet given: only checkpoints see it */
+	struct lsn commit_durable; /* a crash does not take commit back below it: fold goes no further */
 	struct lsn folded;   /* in home and map, in memory at least: >= the durable fold */
 	struct mono_ns retry; /* fold failed (space, bad record): not before */
 	int retry_rc;
