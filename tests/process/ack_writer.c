@@ -3,15 +3,20 @@
  * tests/process/ack_writer.c: writes through NBD, keeps its own record of what was acknowledged, follows
  * the primary across sites, and verifies the record against a volume.
  *
- *   ack_writer write  --record FILE --seconds S [--count N] [--depth 16] [--seed N] [--window-mib N] URI...
- *   ack_writer verify --record FILE URI
+ *   ack_writer write  --record FILE --seconds S [--count N] [--depth 16] [--seed N] [--window-mib N]
+ *                     [--mark LOG] URI...
+ *   ack_writer verify --record FILE [--until-mark N] URI
  *
  * Every 512-byte sector written carries the number of its write.  A sector read back may hold write
  * s only if no acknowledged write t of that sector was issued after s had ended (acknowledged, or
  * its connection given up): so a lost write and a write that takes effect late are both found.
  * The record is a list of struct entry, in order.  One JSON line on stdout says what happened.
+ * --mark LOG: each entry also says how long that file is at this moment; when it is the log of a
+ * disk, what is acknowledged by then must survive any cut of the log at or after that length.
+ * --until-mark N: an acknowledgement with a later mark has not happened yet.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <libnbd.h>
 #include <stdbool.h>
@@ -19,7 +24,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #define SECTOR 512u
 #define DEPTH_MAX 64
@@ -30,7 +37,7 @@
 enum entry_kind { ENTRY_ISSUED = 1, ENTRY_ACKED = 2, ENTRY_GIVEN_UP = 3 };
 
 struct entry {
-	uint64_t kind, number, off, bytes, time_ns;
+	uint64_t kind, number, off, bytes, time_ns, mark;
 };
 
 struct slot {
@@ -45,7 +52,7 @@ struct writer {
 	FILE *record;
 	struct nbd_handle *h;
 	struct slot slots[DEPTH_MAX];
-	int depth, busy;
+	int depth, busy, mark_fd; /* -1: no marks */
 	uint64_t volume_bytes, seed, number, acked, connects;
 	uint64_t last_ack_ns, gap_ns, gap_at_ns;
 	char **uris;
@@ -71,8 +78,16 @@ static uint64_t random_next(uint64_t *s)
 
 static void note(struct writer *w, enum entry_kind kind, const struct slot *s)
 {
-	struct entry e = {kind, s->number, s->off, s->bytes, now_ns()};
+	struct entry e = {kind, s->number, s->off, s->bytes, now_ns(), 0};
+	struct stat sb;
 
+	if (w->mark_fd >= 0) {
+		if (fstat(w->mark_fd, &sb) < 0) {
+			perror("ack_writer: mark");
+			exit(2);
+		}
+		e.mark = (uint64_t)sb.st_size;
+	}
 	if (fwrite(&e, sizeof(e), 1, w->record) != 1) {
 		perror("ack_writer: record");
 		exit(2);
@@ -102,6 +117,7 @@ static struct nbd_handle *try_connect(const char *uri)
 	if (h == NULL)
 		return NULL;
 	nbd_set_uri_allow_local_file(h, true);
+	nbd_set_request_block_size(h, false); /* sectors, whatever the volume's blocks are */
 	if (nbd_aio_connect_uri(h, uri) == 0) {
 		while (now_ns() < until && nbd_aio_is_connecting(h) == 1)
 			if (nbd_poll(h, 50) < 0)
@@ -252,7 +268,7 @@ struct history {
 	uint64_t count, acked, extent;
 };
 
-static int load(const char *path, struct history *hist)
+static int load(const char *path, uint64_t until, struct history *hist)
 {
 	FILE *f = fopen(path, "rb");
 	struct entry e;
@@ -279,7 +295,7 @@ static int load(const char *path, struct history *hist)
 			hist->writes[e.number] = (struct write){e.off, e.bytes, at, 0, false};
 			if (e.off + e.bytes > hist->extent)
 				hist->extent = e.off + e.bytes;
-		} else {
+		} else if (e.mark <= until) {
 			hist->writes[e.number].ended_at = at;
 			hist->writes[e.number].acked = e.kind == ENTRY_ACKED;
 			hist->acked += e.kind == ENTRY_ACKED;
@@ -348,13 +364,13 @@ static int check_sectors(const struct history *hist, struct nbd_handle *h)
 	return bad == 0 ? 0 : 1;
 }
 
-static int run_verify(const char *record, const char *uri)
+static int run_verify(const char *record, uint64_t until, const char *uri)
 {
 	struct history hist = {0};
 	struct nbd_handle *h = NULL;
 	int rc;
 
-	if (load(record, &hist) < 0)
+	if (load(record, until, &hist) < 0)
 		return 2;
 	for (int i = 0; i < 50 && h == NULL; i++)
 		h = try_connect(uri);
@@ -373,11 +389,12 @@ int main(int argc, char **argv)
 	static const struct option options[] = {{"record", required_argument, NULL, 'r'}, {"seconds", required_argument, NULL, 's'},
 						{"count", required_argument, NULL, 'c'}, {"depth", required_argument, NULL, 'd'},
 						{"seed", required_argument, NULL, 'e'}, {"window-mib", required_argument, NULL, 'w'},
-						{"first", required_argument, NULL, 'f'}, {NULL, 0, NULL, 0}};
-	struct writer w = {.depth = 16, .seed = 1};
-	const char *record = NULL, *mode = argc > 1 ? argv[1] : "";
+						{"first", required_argument, NULL, 'f'}, {"mark", required_argument, NULL, 'm'},
+						{"until-mark", required_argument, NULL, 'u'}, {NULL, 0, NULL, 0}};
+	struct writer w = {.depth = 16, .seed = 1, .mark_fd = -1};
+	const char *record = NULL, *mark = NULL, *mode = argc > 1 ? argv[1] : "";
 	double seconds = 10;
-	uint64_t count = 0, window = 64ull << 20;
+	uint64_t count = 0, window = 64ull << 20, until = UINT64_MAX;
 	int opt, rc;
 
 	optind = 2;
@@ -390,6 +407,8 @@ int main(int argc, char **argv)
 		case 'e': w.seed = strtoull(optarg, NULL, 10); break;
 		case 'w': window = strtoull(optarg, NULL, 10) << 20; break;
 		case 'f': w.number = strtoull(optarg, NULL, 10); break;
+		case 'm': mark = optarg; break;
+		case 'u': until = strtoull(optarg, NULL, 10); break;
 		default: return 2;
 		}
 	}
@@ -398,12 +417,14 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	if (strcmp(mode, "verify") == 0)
-		return run_verify(record, argv[optind]);
+		return run_verify(record, until, argv[optind]);
 	w.uris = argv + optind;
 	w.uri_count = argc - optind;
 	w.record = fopen(record, "ab");
-	if (w.record == NULL) {
-		perror(record);
+	if (w.record != NULL && mark != NULL)
+		w.mark_fd = open(mark, O_RDONLY | O_CLOEXEC);
+	if (w.record == NULL || (mark != NULL && w.mark_fd < 0)) {
+		perror(w.record == NULL ? record : mark);
 		return 2;
 	}
 	setvbuf(w.record, NULL, _IOFBF, 1 << 16);

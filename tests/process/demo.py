@@ -12,7 +12,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from cluster import Cluster, Failed, wait_for  # noqa: E402
 
-ENTRY = struct.Struct("<QQQQQ")
+ENTRY = struct.Struct("<QQQQQQ")
 ACKED = 2
 
 
@@ -26,7 +26,7 @@ def acknowledged(record):
     with open(record, "rb") as f:
         data = f.read()
     for at in range(0, len(data) - ENTRY.size + 1, ENTRY.size):
-        kind, _, _, _, when = ENTRY.unpack_from(data, at)
+        kind, _, _, _, when, _ = ENTRY.unpack_from(data, at)
         if kind == ACKED:
             times.append(when)
     return times
