@@ -98,8 +98,8 @@ MUST_CHECK int frame_hello_decode(const uint8_t *in, uint32_t bytes, struct fram
 #define FRAME_REFUSE_BYTES_MAX (24u + FRAME_TEXT_BYTES_MAX)
 struct frame_refuse {
 	uint32_t version_min, version_max; /* REFUSE: what the refusing side speaks; else 0 */
-	uint64_t session_seen; /* REFUSE: a session must be larger than this; else 0 */
-	int32_t rc;	       /* why, as an error code; a text for people says the same */
+	uint64_t session_seen;		   /* REFUSE: a session must be larger than this; else 0 */
+	int32_t rc; /* why, as an error code; a text for people says the same */
 	char text[FRAME_TEXT_BYTES_MAX + 1];
 };
 uint32_t frame_refuse_encode(uint8_t out[FRAME_REFUSE_BYTES_MAX], const struct frame_refuse *m);
@@ -128,9 +128,9 @@ MUST_CHECK int frame_attach_decode(const uint8_t *in, uint32_t bytes, struct fra
 /* frame_header.lsn of START is the last common LSN. */
 #define FRAME_START_BYTES 60u
 struct frame_start {
-	struct epoch epoch; /* of the session */
-	uint64_t chain;	    /* at the last common LSN */
-	uint64_t common_epoch; /* number of the last common epoch, 0: none */
+	struct epoch epoch;	 /* of the session */
+	uint64_t chain;		 /* at the last common LSN */
+	uint64_t common_epoch;	 /* number of the last common epoch, 0: none */
 	struct lsn common_first; /* its first LSN: histories are surely equal up to here */
 	uint64_t last_forced_epoch;
 	struct lsn head; /* the source's tail now */
@@ -149,11 +149,11 @@ struct frame_volume {
 #define FRAME_VOLUME_BYTES 108u
 
 /* frame_header.lsn of FULL is the LSN of the base. */
-#define FRAME_FULL_BYTES_MAX                                                        \
+#define FRAME_FULL_BYTES_MAX \
 	(96u + FRAME_EPOCHS_MAX * FRAME_EPOCH_BYTES + VOLUMES_MAX * FRAME_VOLUME_BYTES)
 struct frame_full {
 	struct epoch epoch;
-	uint64_t chain;	  /* at the LSN of the base */
+	uint64_t chain;	   /* at the LSN of the base */
 	bool common_known; /* false: the epoch tables do not reach back far enough to tell */
 	struct lsn common; /* the last common LSN, J7 */
 	uint64_t common_epoch;
@@ -170,7 +170,7 @@ MUST_CHECK int frame_full_decode(const uint8_t *in, uint32_t bytes, struct frame
 
 #define FRAME_ACK_BYTES 20u
 struct frame_ack {
-	struct lsn durable;  /* 0 while staging (J8) */
+	struct lsn durable;  /* 0 while staging (QUORUM J8) */
 	struct lsn received; /* end of what it has in memory, journal or staging */
 	bool staging;
 };

@@ -180,9 +180,8 @@ static void base_send(struct base_copy *b, struct base_slot *slot)
 {
 	struct repl_source *s = b->source;
 	uint32_t bytes = slot->read.count * BLOCK_BYTES;
-	struct frame_base m = {.volume = slot->read.volume,
-			       .count = slot->read.count,
-			       .block = slot->read.block};
+	struct frame_base m = {
+		.volume = slot->read.volume, .count = slot->read.count, .block = slot->read.block};
 	uint8_t head[FRAME_BASE_BYTES_MAX];
 	struct frame_header h;
 	int rc;
@@ -283,8 +282,8 @@ static bool base_advance(struct base_copy *b)
 			continue;
 		b->allocated.volume = v->slot;
 		b->allocated.block = b->leaf;
-		b->allocated.count = blocks - b->leaf < LEAF_BLOCKS ? (uint32_t)(blocks - b->leaf)
-								   : LEAF_BLOCKS;
+		b->allocated.count =
+			blocks - b->leaf < LEAF_BLOCKS ? (uint32_t)(blocks - b->leaf) : LEAF_BLOCKS;
 		b->allocated_flying = true;
 		completion_arm(&b->allocated.done, &b->op, BIT_ALLOCATED);
 		replica_allocated(b->source->replica, &b->allocated);

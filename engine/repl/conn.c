@@ -204,8 +204,7 @@ uint64_t conn_heard_frames(const struct conn *c)
 
 bool conn_is_deferred(const struct conn *c)
 {
-	return c->buf_waiting ||
-	       (c->frame_begun && c->payload_have == c->frame.h.payload_bytes);
+	return c->buf_waiting || (c->frame_begun && c->payload_have == c->frame.h.payload_bytes);
 }
 
 struct conn_node *conn_node(struct conn *c)
@@ -456,8 +455,8 @@ int conn_send_record(struct conn *c, struct frame_header *h, struct record *rec)
 	return 0;
 }
 
-int conn_send_payload(struct conn *c, struct frame_header *h, const void *head,
-		      uint32_t head_bytes, struct buf *b, uint32_t bytes)
+int conn_send_payload(struct conn *c, struct frame_header *h, const void *head, uint32_t head_bytes,
+		      struct buf *b, uint32_t bytes)
 {
 	struct conn_out *o;
 	int rc;

@@ -19,7 +19,7 @@
 
 struct conn;
 
-#define CONN_OUT_MAX 256u		/* frames queued or in flight */
+#define CONN_OUT_MAX 256u	       /* frames queued or in flight */
 #define CONN_OUT_BYTES_MAX (24u << 20) /* payload of them */
 
 enum conn_state {
@@ -41,7 +41,7 @@ struct conn *conn_connect(struct env *env, struct op *owner, const char *address
 struct conn *conn_accepted(struct env *env, struct op *owner, struct net_conn **net);
 
 enum conn_state conn_state(const struct conn *c);
-int conn_rc(const struct conn *c);	  /* why it broke */
+int conn_rc(const struct conn *c);	     /* why it broke */
 const char *conn_text(const struct conn *c); /* in words */
 
 /* From now on the owner is another op, and frames must fit that kind of connection. */

@@ -423,8 +423,9 @@ static int follower_start(struct repl_follower *f, const struct conn_frame *fram
 	}
 	if (common.v < st.tail.v && m.last_forced_epoch > m.common_epoch &&
 	    f->purpose == REPL_STREAM) {
-		follower_fork(f, common, "a takeover was forced since; this site may hold "
-					 "acknowledged writes beyond it"); /* W2, J6 */
+		follower_fork(f, common,
+			      "a takeover was forced since; this site may hold "
+			      "acknowledged writes beyond it"); /* W2, J6 */
 		return 0;
 	}
 	f->phase = FOLLOWER_CHAIN;
@@ -483,7 +484,8 @@ static void follower_cut(struct repl_follower *f)
 	}
 	f->cut_bytes += st.tail.v - f->common.v;
 	log_info(f->env->log, "repl",
-		 "group %s: cutting %llu bytes beyond LSN %llu that were never acknowledged", f->name, (unsigned long long)(st.tail.v - f->common.v),
+		 "group %s: cutting %llu bytes beyond LSN %llu that were never acknowledged",
+		 f->name, (unsigned long long)(st.tail.v - f->common.v),
 		 (unsigned long long)f->common.v);
 	f->phase = FOLLOWER_CUT;
 	replica_cut(f->replica, f->common, follower_store_call(f));

@@ -85,7 +85,7 @@ struct repl_follower {
 	struct lsn acked_durable, acked_received;
 	bool acked_staging, acked_once;
 
-	struct record *pending; /* checked, not appended yet */
+	struct record *pending;	    /* checked, not appended yet */
 	struct mono_ns stall_since; /* 0: no frame waits for us */
 	struct completion space_done;
 	bool space_waiting;
@@ -99,9 +99,9 @@ struct repl_follower {
 	struct replica_stage_spec spec;
 	struct replica_volume *volumes;
 	struct epoch_entry *epochs;
-	struct replica *staging; /* out of replica_stage_begin */
-	bool staged;		 /* a staging replica of ours exists */
-	bool switch_wanted;	 /* complete: records wait until it is switched */
+	struct replica *staging;     /* out of replica_stage_begin */
+	bool staged;		     /* a staging replica of ours exists */
+	bool switch_wanted;	     /* complete: records wait until it is switched */
 	struct import_slot *imports; /* FOLLOWER_IMPORTS, allocated for a full copy */
 	struct list import_free;
 	uint32_t imports_flying;

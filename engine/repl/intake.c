@@ -4,7 +4,7 @@
  * Purpose.     Records of a follower: check, append, commit, acknowledge.
  * Invariants.  N1  A record is appended only if it is of this group, begins at the own tail,
  *                  continues the own chain, and every block has its checksum.  Its own epoch is
- *                  history (J10) and may be older than the session's, never newer.
+ *                  history (QUORUM J10) and may be older than the session's, never newer.
  *              N2  durable in an ACK is durable here, 0 while staging (W4).
  *              N3  commit never passes min(told, durable) (W5).
  * Failure.     A record that does not fit fails the follower; a full journal, pool or queue makes

@@ -56,7 +56,7 @@ struct repl_peer {
 /* A source or follower as its peer sees it. */
 struct repl_member {
 	struct list_link all, bucket;
-	struct list_link life; /* of repl until it is freed */
+	struct list_link life;	/* of repl until it is freed */
 	struct repl_peer *peer; /* NULL once the pair session or the member has ended */
 	uint64_t group_session;
 	struct uuid group;
@@ -94,7 +94,7 @@ struct repl {
 	uint64_t group_sessions; /* made by us as follower */
 	uint64_t tickets;
 	struct list all_sources, all_followers; /* by repl_member.life; closing ones too */
-	uint32_t link_next; /* peer to look at first in repl_link_take */
+	uint32_t link_next;			/* peer to look at first in repl_link_take */
 	struct link_tail link_tail;
 };
 

@@ -264,7 +264,8 @@ static void repl_step(struct op *op)
 		repl_check_closed(r); /* r may be gone */
 		return;
 	}
-	if (!r->accepting && !r->closing && r->listener != NULL && r->pending_count < REPL_CONNS_PENDING_MAX) {
+	if (!r->accepting && !r->closing && r->listener != NULL &&
+	    r->pending_count < REPL_CONNS_PENDING_MAX) {
 		r->accepting = true;
 		completion_arm(&r->accept.done, &r->op, BIT_ACCEPT);
 		net_accept(r->listener, &r->accept);

@@ -38,9 +38,9 @@ struct repl_opts {
 	uint32_t site;
 	char name[SITE_NAME_BYTES_MAX + 1];
 	char listen[128];
-	struct uuid store;	/* this store's uuid */
-	uint64_t incarnation;	/* of this boot */
-	uint64_t drop_ms;	/* a connection silent this long is broken (T_drop) */
+	struct uuid store;    /* this store's uuid */
+	uint64_t incarnation; /* of this boot */
+	uint64_t drop_ms;     /* a connection silent this long is broken (T_drop) */
 	const struct repl_peer_opts *peers;
 	uint32_t peer_count;
 	uint32_t groups_max;
@@ -57,12 +57,12 @@ void repl_close(struct repl **repl, struct completion *done);
 void repl_abandon(struct repl **repl);
 
 struct repl_peer_status {
-	bool up;		 /* all three connections are handshaken */
-	uint64_t session;	 /* grows with each time it came up; the current one when up */
+	bool up;		   /* all three connections are handshaken */
+	uint64_t session;	   /* grows with each time it came up; the current one when up */
 	struct mono_ns last_heard; /* any valid frame */
-	struct uuid store;	 /* as told in the last handshake */
+	struct uuid store;	   /* as told in the last handshake */
 	uint64_t incarnation;
-	char error[128];	 /* why it is not up, in words; "" when up */
+	char error[128]; /* why it is not up, in words; "" when up */
 };
 /* -ERR_NOT_FOUND */
 MUST_CHECK int repl_peer_status(const struct repl *r, uint32_t site, struct repl_peer_status *ret);
@@ -70,23 +70,23 @@ MUST_CHECK int repl_peer_status(const struct repl *r, uint32_t site, struct repl
 /* --- link messages: small, unordered against data --- */
 
 enum link_kind {
-	LINK_PING = 1,	 /* primary -> peer: asks for a lease (QUORUM R2) and tells heads */
-	LINK_PONG,	 /* its answer: grants */
-	LINK_TAIL_ASK,	 /* claimer -> other: J4 */
+	LINK_PING = 1, /* primary -> peer: asks for a lease (QUORUM R2) and tells heads */
+	LINK_PONG,     /* its answer: grants */
+	LINK_TAIL_ASK, /* claimer -> other: J4 */
 	LINK_TAIL_TOLD,
-	LINK_FAILED,	 /* my store has failed: claim without waiting */
-	LINK_GOODBYE,	 /* clean stop of the daemon */
+	LINK_FAILED,  /* my store has failed: claim without waiting */
+	LINK_GOODBYE, /* clean stop of the daemon */
 };
 
 #define LINK_GROUPS_MAX 32u /* groups in one ping; more groups: more pings */
 
 struct link_group {
 	struct uuid group;
-	uint64_t epoch;	  /* the epoch the sender serves (PING) or accepts (PONG) */
+	uint64_t epoch; /* the epoch the sender serves (PING) or accepts (PONG) */
 	uint64_t cfg;
 	struct lsn head, commit; /* PING: the primary's */
-	uint32_t granted; /* PONG: 1: lease granted for it */
-	uint32_t role;	  /* PING: 1 = sender is primary of it and asks a lease */
+	uint32_t granted;	 /* PONG: 1: lease granted for it */
+	uint32_t role;		 /* PING: 1 = sender is primary of it and asks a lease */
 };
 
 struct link_tail {
@@ -97,20 +97,21 @@ struct link_tail {
 	uint64_t incarnation;
 	uint32_t recovering; /* 1: not known yet, ask again */
 	uint32_t has_hole;
-	uint32_t known;	     /* 0: no such replica here */
+	uint32_t known; /* 0: no such replica here */
 	struct epoch_entry epochs[EPOCHS_MAX];
 	uint32_t epoch_count;
 };
 
 struct link_msg {
 	enum link_kind kind;
-	uint32_t site;	  /* taken: who sent it */
-	uint64_t session; /* taken: in which pair session */
+	uint32_t site;	     /* taken: who sent it */
+	uint64_t session;    /* taken: in which pair session */
 	struct mono_ns sent; /* PING: the sender's clock; PONG: echo of it */
 	uint64_t lease_ms;   /* PING: L */
 	uint32_t group_count;
 	struct link_group groups[LINK_GROUPS_MAX];
-	struct link_tail *tail; /* TAIL_TOLD and TAIL_ASK: valid until the next take; borrowed by send */
+	struct link_tail
+		*tail; /* TAIL_TOLD and TAIL_ASK: valid until the next take; borrowed by send */
 };
 
 /* 0; -ERR_CLOSED (not up), -ERR_BUSY (queue full: it is dropped, which is always allowed). */
@@ -119,26 +120,31 @@ bool repl_link_take(struct repl *r, struct link_msg *ret_msg); /* false: none */
 
 /* --- following: this site receives group `group` from peer `site` --- */
 
-enum repl_purpose { REPL_STREAM = 1, REPL_FETCH = 2 /* J4: until the other's durable tail, then DONE */ };
+enum repl_purpose {
+	REPL_STREAM = 1,
+	REPL_FETCH = 2 /* J4: until the other's durable tail, then DONE */
+};
 
 enum repl_state {
 	REPL_ATTACHING,
-	REPL_REFUSED,	/* the other does not serve that epoch (now): close and try later */
+	REPL_REFUSED,	  /* the other does not serve that epoch (now): close and try later */
 	REPL_CATCHING_UP, /* records from the source's journal */
-	REPL_STAGING,	/* full copy: base and records, beside the visible replica */
-	REPL_SWITCHING, /* the staging replica becomes the visible one */
-	REPL_STREAMING, /* caught up with the head once */
-	REPL_DONE,	/* FETCH: has all that the other had durable */
-	REPL_FORKED,	/* J7: common LSN below own commit: nothing was cut; stop the group */
-	REPL_FAILED,	/* store failed, or the peer broke the protocol (rc) */
-	REPL_CLOSED,	/* pair session ended */
+	REPL_STAGING,	  /* full copy: base and records, beside the visible replica */
+	REPL_SWITCHING,	  /* the staging replica becomes the visible one */
+	REPL_STREAMING,	  /* caught up with the head once */
+	REPL_DONE,	  /* FETCH: has all that the other had durable */
+	REPL_FORKED,	  /* J7: common LSN below own commit: nothing was cut; stop the group */
+	REPL_FAILED,	  /* store failed, or the peer broke the protocol (rc) */
+	REPL_CLOSED,	  /* pair session ended */
 };
 
 struct repl_follow_spec {
 	uint32_t site; /* from whom */
 	struct uuid group;
-	char name[NAME_BYTES_MAX + 1]; /* of the group, to create a replica here when there is none */
-	struct epoch epoch; /* the session's epoch as the authority's view says; frames of others are refused */
+	char name[NAME_BYTES_MAX +
+		  1]; /* of the group, to create a replica here when there is none */
+	/* The session's epoch as the authority's view says; frames of others are refused. */
+	struct epoch epoch;
 	enum repl_purpose purpose;
 	struct op *wake;
 };
@@ -148,18 +154,19 @@ struct repl_follow_spec {
  * when that is not below own commit, J6/J7) or FULL (J8), appends records after checking session,
  * epoch, chain, checksums; acknowledges a cumulative durable LSN (STREAM: nothing is durable while
  * staging); raises the replica's commit to min(told in this session, own durable) (J2). */
-MUST_CHECK int repl_follow(struct repl *r, const struct repl_follow_spec *spec, struct store *store,
-			   struct repl_follower **ret_follower); /* -ERR_CLOSED: peer not up; -ERR_NOMEM */
+MUST_CHECK int repl_follow(
+	struct repl *r, const struct repl_follow_spec *spec, struct store *store,
+	struct repl_follower **ret_follower); /* -ERR_CLOSED: peer not up; -ERR_NOMEM */
 
 struct repl_follower_status {
 	enum repl_state state;
 	int rc;
-	struct lsn durable;	 /* own, as acknowledged */
-	struct lsn source_head;	 /* last heard */
+	struct lsn durable;	/* own, as acknowledged */
+	struct lsn source_head; /* last heard */
 	struct lsn source_commit;
 	struct mono_ns last_frame;
-	uint64_t base_bytes;	 /* received in a full copy */
-	uint64_t cut_bytes;	 /* discarded as never acknowledged fork */
+	uint64_t base_bytes; /* received in a full copy */
+	uint64_t cut_bytes;  /* discarded as never acknowledged fork */
 };
 void repl_follower_status(const struct repl_follower *f, struct repl_follower_status *ret);
 /* R5: accept no more frames, now.  done fires when nothing of it is in flight (appends, cuts,
@@ -175,7 +182,7 @@ struct repl_attach {
 	uint64_t epoch_number; /* the session epoch the follower accepts */
 	enum repl_purpose purpose;
 	uint64_t incarnation; /* follower's boot */
-	uint64_t ticket; /* names this request */
+	uint64_t ticket;      /* names this request */
 };
 
 /* The next ATTACH that volume must answer by repl_source_open or repl_attach_refuse. */
@@ -184,7 +191,7 @@ void repl_attach_refuse(struct repl *r, const struct repl_attach *a, const char 
 
 struct repl_source_spec {
 	struct repl_attach attach;
-	struct epoch epoch;	/* STREAM: the open epoch, sent in START and every frame */
+	struct epoch epoch; /* STREAM: the open epoch, sent in START and every frame */
 	struct replica *replica;
 	struct store *store;
 	struct op *wake;
@@ -202,8 +209,9 @@ enum repl_mutant {
 
 /* Finds the last common LSN by epoch table and chain, then START (tail) or FULL (base at the
  * commit LSN of now, tail along). */
-MUST_CHECK int repl_source_open(struct repl *r, const struct repl_source_spec *spec,
-				struct repl_source **ret_source); /* -ERR_CLOSED: the session is gone */
+MUST_CHECK int repl_source_open(
+	struct repl *r, const struct repl_source_spec *spec,
+	struct repl_source **ret_source); /* -ERR_CLOSED: the session is gone */
 
 /* A record was appended here (in order): sent from memory when the source is caught up, else it
  * will be read back from the journal.  Takes its own reference if it needs one. */
@@ -212,15 +220,16 @@ void repl_source_record(struct repl_source *s, struct record *rec);
 void repl_source_commit(struct repl_source *s, struct lsn commit);
 
 struct repl_source_status {
-	enum repl_state state;	/* ATTACHING, CATCHING_UP, STAGING, STREAMING, DONE, FAILED, CLOSED */
+	enum repl_state
+		state; /* ATTACHING, CATCHING_UP, STAGING, STREAMING, DONE, FAILED, CLOSED */
 	int rc;
-	struct lsn durable;	/* the follower's acknowledged durable LSN in this session; 0 while staging */
-	struct lsn received;	/* it has in memory or in staging */
+	struct lsn durable;  /* acknowledged in this session; 0 while staging */
+	struct lsn received; /* it has in memory or in staging */
 	struct lsn sent;
 	uint64_t base_bytes_left; /* estimate, full copy */
-	uint64_t sent_bytes;	/* in this session, records and base */
-	struct mono_ns last_ack; /* when the last acknowledgement came */
-	uint64_t incarnation;	/* of the follower */
+	uint64_t sent_bytes;	  /* in this session, records and base */
+	struct mono_ns last_ack;  /* when the last acknowledgement came */
+	uint64_t incarnation;	  /* of the follower */
 	uint64_t pair_session;
 };
 void repl_source_status(const struct repl_source *s, struct repl_source_status *ret);

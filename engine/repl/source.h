@@ -8,10 +8,10 @@
 
 #include "engine/repl/peer.h"
 
-#define SOURCE_RING 256u		    /* records held in memory for one follower */
-#define SOURCE_WINDOW_BYTES (16u << 20)	    /* sent and not yet received */
-#define BASE_SLOTS 4u			    /* base reads in flight */
-#define BASE_WINDOW_BYTES (8u << 20)	    /* base bytes sent and not yet taken in */
+#define SOURCE_RING 256u		/* records held in memory for one follower */
+#define SOURCE_WINDOW_BYTES (16u << 20) /* sent and not yet received */
+#define BASE_SLOTS 4u			/* base reads in flight */
+#define BASE_WINDOW_BYTES (8u << 20)	/* base bytes sent and not yet taken in */
 
 enum source_phase {
 	SOURCE_COMMON,	   /* finding the last common LSN; chain being read */

@@ -71,8 +71,9 @@ static bool stage_allowed(struct repl_follower *f, const struct frame_full *m)
 		return false;
 	}
 	if (st.tail.v > m->common.v && m->last_forced_epoch > m->common_epoch) {
-		follower_fork(f, m->common, "a takeover was forced since; this site may hold "
-					    "acknowledged writes beyond it");
+		follower_fork(f, m->common,
+			      "a takeover was forced since; this site may hold "
+			      "acknowledged writes beyond it");
 		return false;
 	}
 	return true;
@@ -235,7 +236,7 @@ void stage_step(struct repl_follower *f)
 		return;
 	replica_status(f->replica, &st);
 	if (st.durable.v < f->base_end.v || st.commit.v < f->base_end.v)
-		return; /* G2; wait: records and the told commit */
+		return;		 /* G2; wait: records and the told commit */
 	f->switch_wanted = true; /* G3: records wait, those in flight end */
 	if (f->appends_flying > 0 || f->commit_again)
 		return;

@@ -225,8 +225,8 @@ static void tail_pin(struct repl_source *s, struct lsn head)
 
 	if (s->next.v < head.v)
 		pin = s->next;
-	if (pin.v == s->pin.v || (pin.v != UINT64_MAX && s->pin.v != UINT64_MAX &&
-				  pin.v - s->pin.v < PIN_STEP_BYTES))
+	if (pin.v == s->pin.v ||
+	    (pin.v != UINT64_MAX && s->pin.v != UINT64_MAX && pin.v - s->pin.v < PIN_STEP_BYTES))
 		return;
 	s->pin = pin;
 	repl_pin(s->repl, s->replica);

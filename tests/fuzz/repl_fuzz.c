@@ -84,7 +84,8 @@ static void fuzz_small(const uint8_t *in, uint32_t bytes, uint8_t which)
 			assert(ack.durable.v <= ack.received.v);
 		return;
 	case 4:
-		if (bytes >= 16 && frame_base_decode(in, bytes, (bytes - 16) / 4 * 4096, &base) == 0)
+		if (bytes >= 16 &&
+		    frame_base_decode(in, bytes, (bytes - 16) / 4 * 4096, &base) == 0)
 			assert(base.count <= FRAME_BASE_BLOCKS_MAX);
 		return;
 	default:

@@ -381,7 +381,8 @@ static void apply_extent(struct replica *r, const struct fake_record *f, struct 
 		v->allocated[b] = e.kind == EXTENT_DATA;
 		if (e.kind == EXTENT_DATA)
 			memcpy(v->data + b * BLOCK_BYTES,
-			       f->payload + (uint64_t)(e.payload_block + i) * BLOCK_BYTES, BLOCK_BYTES);
+			       f->payload + (uint64_t)(e.payload_block + i) * BLOCK_BYTES,
+			       BLOCK_BYTES);
 		else
 			memset(v->data + b * BLOCK_BYTES, 0, BLOCK_BYTES);
 	}
@@ -392,7 +393,8 @@ static void apply(struct replica *r, const struct fake_record *f)
 	struct record_volume rv;
 
 	if (f->view.type == RECORD_VOLUME) {
-		if (record_volume_decode(record_body(f->header, &f->view), f->view.body_bytes, &rv) < 0)
+		if (record_volume_decode(record_body(f->header, &f->view), f->view.body_bytes,
+					 &rv) < 0)
 			abort();
 		if (rv.op == RECORD_VOLUME_CREATE) {
 			struct replica_volume v = {.slot = rv.slot,
@@ -620,7 +622,8 @@ struct record *fake_epoch_record(struct replica *r, struct env *env, struct epoc
 	return append(r, rec, &spec);
 }
 
-struct record *fake_volume_record(struct replica *r, struct env *env, uint32_t slot, uint64_t blocks)
+struct record *fake_volume_record(struct replica *r, struct env *env, uint32_t slot,
+				  uint64_t blocks)
 {
 	struct record *rec = record_take(r->s->pool, env->bufs);
 	struct record_volume body = {.op = blocks > 0 ? RECORD_VOLUME_CREATE : RECORD_VOLUME_DELETE,
@@ -640,7 +643,8 @@ struct record *fake_write_record(struct replica *r, struct env *env, uint32_t vo
 				 uint64_t block, uint32_t count, uint64_t value)
 {
 	struct record *rec = record_take(r->s->pool, env->bufs);
-	struct record_extent e = {.volume = volume, .kind = EXTENT_DATA, .block = block, .count = count};
+	struct record_extent e = {
+		.volume = volume, .kind = EXTENT_DATA, .block = block, .count = count};
 	struct record_spec spec = {.type = RECORD_WRITE, .extents = &e, .extent_count = 1};
 	uint32_t crcs[RECORD_PAYLOAD_BLOCKS_MAX];
 	struct buf *b = buf_take(env->bufs, count * BLOCK_BYTES);

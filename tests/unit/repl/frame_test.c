@@ -10,8 +10,12 @@
 
 START_TEST(a_header_is_read_as_written)
 {
-	struct frame_header h = {.kind = FRAME_ACK, .head_bytes = FRAME_ACK_BYTES, .session = 3,
-				 .group_session = 4, .epoch = 5, .lsn = {6}};
+	struct frame_header h = {.kind = FRAME_ACK,
+				 .head_bytes = FRAME_ACK_BYTES,
+				 .session = 3,
+				 .group_session = 4,
+				 .epoch = 5,
+				 .lsn = {6}};
 	uint8_t bytes[FRAME_HEADER_BYTES], head[FRAME_ACK_BYTES] = {1, 2, 3};
 	struct frame_header g;
 
@@ -141,7 +145,8 @@ END_TEST
 START_TEST(the_largest_link_messages_fit)
 {
 	struct link_tail tail = {.epoch_count = EPOCHS_MAX}, got;
-	struct link_msg m = {.kind = LINK_TAIL_TOLD, .tail = &tail, .group_count = LINK_GROUPS_MAX}, n;
+	struct link_msg m = {.kind = LINK_TAIL_TOLD, .tail = &tail, .group_count = LINK_GROUPS_MAX},
+			n;
 	uint8_t bytes[LINK_BYTES_MAX];
 	uint32_t used = link_encode(bytes, &m);
 

@@ -22,7 +22,7 @@ struct raw {
 	struct conn *conns[FRAME_CONN_COUNT];
 	struct env *env_b;
 	struct op op_b;
-	struct repl *repl; /* site 2 */
+	struct repl *repl;	    /* site 2 */
 	struct store *store, *made; /* made: where records are made up */
 	struct repl_follower *follower;
 	struct uuid group;
@@ -38,8 +38,14 @@ static void raw_step(struct op *op)
 static void raw_open(struct raw *r, uint32_t mutant)
 {
 	struct repl_peer_opts peer = {.site = 1, .name = "a", .address = "a:1"};
-	struct repl_opts o = {.site = 2, .name = "b", .listen = "b:7000", .incarnation = 1,
-			      .drop_ms = 600, .groups_max = 4, .peers = &peer, .peer_count = 1};
+	struct repl_opts o = {.site = 2,
+			      .name = "b",
+			      .listen = "b:7000",
+			      .incarnation = 1,
+			      .drop_ms = 600,
+			      .groups_max = 4,
+			      .peers = &peer,
+			      .peer_count = 1};
 
 	memset(r, 0, sizeof(*r));
 	r->f = fake_open(1, 0);
@@ -72,8 +78,13 @@ static struct conn *raw_connect(struct raw *r, struct frame_hello hello)
 
 static struct frame_hello raw_hello(const struct raw *r, enum frame_conn conn)
 {
-	struct frame_hello m = {.version_min = 1, .version_max = 1, .site = 1, .conn = conn,
-				.incarnation = 1, .session = r->session, .name = "a"};
+	struct frame_hello m = {.version_min = 1,
+				.version_max = 1,
+				.site = 1,
+				.conn = conn,
+				.incarnation = 1,
+				.session = r->session,
+				.name = "a"};
 	return m;
 }
 
@@ -210,8 +221,11 @@ static void raw_attached(struct raw *r, uint32_t mutant)
 
 static struct frame_header raw_header(const struct raw *r, enum frame_kind kind)
 {
-	struct frame_header h = {.kind = kind, .session = r->session, .group = r->group,
-				 .group_session = r->group_session, .epoch = r->epoch.number};
+	struct frame_header h = {.kind = kind,
+				 .session = r->session,
+				 .group = r->group,
+				 .group_session = r->group_session,
+				 .epoch = r->epoch.number};
 	return h;
 }
 
@@ -226,7 +240,8 @@ static struct replica *raw_started(struct raw *r, uint32_t mutant)
 	raw_attached(r, mutant);
 	m.epoch = r->epoch;
 	h = raw_header(r, FRAME_START);
-	ck_assert_int_eq(conn_send(r->conns[FRAME_CONN_DATA], &h, head, frame_start_encode(head, &m)), 0);
+	ck_assert_int_eq(
+		conn_send(r->conns[FRAME_CONN_DATA], &h, head, frame_start_encode(head, &m)), 0);
 	ck_assert_ptr_nonnull(raw_expect(r, r->conns[FRAME_CONN_DATA], FRAME_ACK));
 	conn_consume(r->conns[FRAME_CONN_DATA]);
 	replica_create(r->made, &r->group, "g", fake_arm_env(r->env, &w));
@@ -395,7 +410,8 @@ START_TEST(commit_is_the_smaller_of_told_and_durable)
 	ck_assert_uint_eq(st.commit.v, 0);
 	h = raw_header(&r, FRAME_COMMIT);
 	h.lsn.v = 1u << 20;
-	ck_assert_int_eq(conn_send(r.conns[FRAME_CONN_LINK], &h, head, frame_number_encode(head, 4096)), 0);
+	ck_assert_int_eq(
+		conn_send(r.conns[FRAME_CONN_LINK], &h, head, frame_number_encode(head, 4096)), 0);
 	fake_run_for(r.f, 50 * MS_NS);
 	replica_status(fake_replica(r.store, &r.group), &st);
 	ck_assert_uint_eq(st.commit.v, 4096);
@@ -404,7 +420,7 @@ START_TEST(commit_is_the_smaller_of_told_and_durable)
 }
 END_TEST
 
-/* FULL, one base block, BASE_END beyond what is committed: no switch before the records are there. */
+/* FULL, one block, BASE_END beyond what is committed: no switch before the records are there. */
 START_TEST(the_switch_waits_for_the_records_that_cover_the_base)
 {
 	struct frame_full *full = calloc(1, sizeof(*full));
@@ -433,7 +449,8 @@ START_TEST(the_switch_waits_for_the_records_that_cover_the_base)
 	full->volumes[0] = (struct frame_volume){.bytes = 65536, .block_bytes = 4096};
 	h = raw_header(&r, FRAME_FULL);
 	h.lsn = st.tail;
-	ck_assert_int_eq(conn_send(r.conns[FRAME_CONN_DATA], &h, bytes, frame_full_encode(bytes, full)), 0);
+	ck_assert_int_eq(
+		conn_send(r.conns[FRAME_CONN_DATA], &h, bytes, frame_full_encode(bytes, full)), 0);
 	ck_assert_ptr_nonnull(raw_expect(&r, r.conns[FRAME_CONN_DATA], FRAME_ACK));
 	conn_consume(r.conns[FRAME_CONN_DATA]);
 	raw_state(&r, REPL_STAGING, 0);
@@ -443,12 +460,14 @@ START_TEST(the_switch_waits_for_the_records_that_cover_the_base)
 	base.crcs[0] = crc32c(b->data, 4096);
 	h = raw_header(&r, FRAME_BASE);
 	ck_assert_int_eq(conn_send_payload(r.conns[FRAME_CONN_BULK], &h, head,
-					   frame_base_encode(head, &base), b, 4096), 0);
+					   frame_base_encode(head, &base), b, 4096),
+			 0);
 	buf_unref(&b);
 	late = fake_write_record(made, r.env, 0, 5, 1, 99);
 	h = raw_header(&r, FRAME_BASE_END);
 	h.lsn = late->view.end;
-	ck_assert_int_eq(conn_send(r.conns[FRAME_CONN_BULK], &h, head, frame_number_encode(head, 4096)), 0);
+	ck_assert_int_eq(
+		conn_send(r.conns[FRAME_CONN_BULK], &h, head, frame_number_encode(head, 4096)), 0);
 	fake_run_for(r.f, 200 * MS_NS);
 	ck_assert_ptr_null(fake_replica(r.store, &r.group)); /* not yet */
 
@@ -458,7 +477,8 @@ START_TEST(the_switch_waits_for_the_records_that_cover_the_base)
 	fake_run_for(r.f, 200 * MS_NS);
 	ck_assert_ptr_nonnull(fake_replica(r.store, &r.group));
 	ck_assert_uint_eq(fake_content(fake_replica(r.store, &r.group), 0, 5), 99);
-	ck_assert_uint_eq(fake_content(fake_replica(r.store, &r.group), 0, 3), 0x5a5a5a5a5a5a5a5aull);
+	ck_assert_uint_eq(fake_content(fake_replica(r.store, &r.group), 0, 3),
+			  0x5a5a5a5a5a5a5a5aull);
 	record_unref(&e);
 	record_unref(&v);
 	record_unref(&late);

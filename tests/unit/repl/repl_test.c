@@ -117,7 +117,7 @@ START_TEST(attaching_at_an_equal_tail_sends_nothing)
 }
 END_TEST
 
-/* Writes of all sizes come while the follower reads the backlog: it must pass from journal to memory. */
+/* Writes come while the follower reads the backlog: it must pass from journal to memory. */
 START_TEST(catching_up_under_writes_has_no_gap)
 {
 	struct pair p;

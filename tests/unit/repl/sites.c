@@ -25,7 +25,8 @@ static void site_step(struct op *op)
 		spec.replica = replica_find(s->store, &at.group);
 		spec.store = s->store;
 		if (!s->serves || spec.replica == NULL) {
-			repl_attach_refuse(s->repl, &at, s->refuses != NULL ? s->refuses : "not here");
+			repl_attach_refuse(s->repl, &at,
+					   s->refuses != NULL ? s->refuses : "not here");
 			continue;
 		}
 		repl_source_close(&s->source);
@@ -146,8 +147,8 @@ void site_volume(struct pair *p, struct site *s, uint32_t slot, uint64_t blocks)
 
 void site_write(struct pair *p, struct site *s, uint64_t block, uint32_t count)
 {
-	site_took(s, fake_write_record(site_replica(p, s), s->env, 0, block, count,
-				       ++p->next_value));
+	site_took(s,
+		  fake_write_record(site_replica(p, s), s->env, 0, block, count, ++p->next_value));
 }
 
 void site_commit(struct pair *p, struct site *s)

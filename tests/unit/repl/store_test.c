@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Two sites with real stores on simulated disks: what the fake store cannot show, that catch-up, cuts
- * and full copies work with the journal, fold, staging and recovery of engine/store.
+ * Two sites with real stores on simulated disks: what the fake store cannot show, that catch-up,
+ * cuts and full copies work with the journal, fold, staging and recovery of engine/store.
  */
 #include <check.h>
 #include <stdio.h>
@@ -63,8 +63,13 @@ static void site_step(struct op *op)
 static void site_open_repl(struct site *s)
 {
 	struct repl_peer_opts peer = {.site = 3 - s->id};
-	struct repl_opts o = {.site = s->id, .incarnation = 7, .drop_ms = 600, .groups_max = 4,
-			      .peers = &peer, .peer_count = 1, .wake = &s->op};
+	struct repl_opts o = {.site = s->id,
+			      .incarnation = 7,
+			      .drop_ms = 600,
+			      .groups_max = 4,
+			      .peers = &peer,
+			      .peer_count = 1,
+			      .wake = &s->op};
 
 	snprintf(o.name, sizeof(o.name), "%s", s->id == 1 ? "a" : "b");
 	snprintf(o.listen, sizeof(o.listen), "%s:7000", s->id == 1 ? "a" : "b");
@@ -159,8 +164,10 @@ static void begin_epoch(struct duo *d, uint64_t number)
 
 static void make_volume(struct duo *d)
 {
-	struct record_volume body = {.op = RECORD_VOLUME_CREATE, .bytes = BLOCKS * 4096ull,
-				     .block_bytes = 4096, .name = "v"};
+	struct record_volume body = {.op = RECORD_VOLUME_CREATE,
+				     .bytes = BLOCKS * 4096ull,
+				     .block_bytes = 4096,
+				     .name = "v"};
 	uint8_t bytes[RECORD_BODY_BYTES_MAX];
 	struct record_spec spec = {.type = RECORD_VOLUME, .body = bytes};
 
@@ -257,8 +264,12 @@ static void duo_close(struct duo *d)
 
 static void follow(struct duo *d)
 {
-	struct repl_follow_spec spec = {.site = 1, .group = d->group, .name = "g", .epoch = d->epoch,
-					.purpose = REPL_STREAM, .wake = &d->b.op};
+	struct repl_follow_spec spec = {.site = 1,
+					.group = d->group,
+					.name = "g",
+					.epoch = d->epoch,
+					.purpose = REPL_STREAM,
+					.wake = &d->b.op};
 
 	ck_assert_int_eq(repl_follow(d->b.repl, &spec, d->b.store, &d->b.follower), 0);
 }
@@ -290,7 +301,8 @@ static void wait_streaming(struct duo *d)
 static void writes(struct duo *d, uint32_t count, uint64_t step_ns)
 {
 	for (uint32_t i = 0; i < count; i++) {
-		write_blocks(d, d->next_value * 37 % (BLOCKS - 64), 1 + (uint32_t)(d->next_value % 40));
+		write_blocks(d, d->next_value * 37 % (BLOCKS - 64),
+			     1 + (uint32_t)(d->next_value % 40));
 		fake_run_for(d->f, step_ns);
 		if (i % 4 == 0)
 			commit(d);
@@ -312,8 +324,8 @@ static void check_blocks(struct duo *d, struct site *s)
 			uint64_t x;
 
 			memcpy(&x, b->data + i * 4096, 8);
-			ck_assert_msg(x == d->values[at + i], "site %u block %llu: %llu, not %llu", s->id,
-				      (unsigned long long)(at + i), (unsigned long long)x,
+			ck_assert_msg(x == d->values[at + i], "site %u block %llu: %llu, not %llu",
+				      s->id, (unsigned long long)(at + i), (unsigned long long)x,
 				      (unsigned long long)d->values[at + i]);
 		}
 		buf_unref(&b);
