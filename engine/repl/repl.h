@@ -110,8 +110,8 @@ struct link_msg {
 	uint64_t lease_ms;   /* PING: L */
 	uint32_t group_count;
 	struct link_group groups[LINK_GROUPS_MAX];
-	struct link_tail
-		*tail; /* TAIL_TOLD and TAIL_ASK: valid until the next take; borrowed by send */
+	/* TAIL_TOLD and TAIL_ASK: valid until the next take; borrowed by send. */
+	struct link_tail *tail;
 };
 
 /* 0; -ERR_CLOSED (not up), -ERR_BUSY (queue full: it is dropped, which is always allowed). */
@@ -141,8 +141,7 @@ enum repl_state {
 struct repl_follow_spec {
 	uint32_t site; /* from whom */
 	struct uuid group;
-	char name[NAME_BYTES_MAX +
-		  1]; /* of the group, to create a replica here when there is none */
+	char name[NAME_BYTES_MAX + 1]; /* of the group, for a replica that is missing */
 	/* The session's epoch as the authority's view says; frames of others are refused. */
 	struct epoch epoch;
 	enum repl_purpose purpose;
@@ -153,10 +152,10 @@ struct repl_follow_spec {
  * Sends ATTACH {epoch table, tail, chain, commit, fold}, obeys START (cut beyond the common LSN
  * when that is not below own commit, J6/J7) or FULL (J8), appends records after checking session,
  * epoch, chain, checksums; acknowledges a cumulative durable LSN (STREAM: nothing is durable while
- * staging); raises the replica's commit to min(told in this session, own durable) (J2). */
-MUST_CHECK int repl_follow(
-	struct repl *r, const struct repl_follow_spec *spec, struct store *store,
-	struct repl_follower **ret_follower); /* -ERR_CLOSED: peer not up; -ERR_NOMEM */
+ * staging); raises the replica's commit to min(told in this session, own durable) (J2).
+ * -ERR_CLOSED: peer not up; -ERR_NOMEM. */
+MUST_CHECK int repl_follow(struct repl *r, const struct repl_follow_spec *spec, struct store *store,
+			   struct repl_follower **ret_follower);
 
 struct repl_follower_status {
 	enum repl_state state;

@@ -80,6 +80,25 @@ START_TEST(a_silent_peer_is_down_after_drop_ms_and_comes_back)
 }
 END_TEST
 
+/* Attempts that met a cut path do not hold up the one that gets through. */
+START_TEST(a_healed_path_is_used_within_three_seconds)
+{
+	struct pair p;
+
+	pair_open(&p, 25);
+	pair_wait_up(&p);
+	for (uint32_t i = 0; i < 10; i++) {
+		world_cut(p.a.node, p.b.node, true);
+		world_cut(p.b.node, p.a.node, true);
+		pair_run(&p, 1000 + 700 * i);
+		world_cut(p.a.node, p.b.node, false);
+		world_cut(p.b.node, p.a.node, false);
+		ck_assert(fake_run_until(p.f, 3 * SEC_NS, both_up, &p));
+	}
+	pair_close(&p);
+}
+END_TEST
+
 START_TEST(a_missing_replica_is_created_and_catches_up)
 {
 	struct repl_source_status ss;
@@ -609,6 +628,7 @@ int main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, a_pair_comes_up_and_tells_who_is_there);
 	tcase_add_test(t, a_silent_peer_is_down_after_drop_ms_and_comes_back);
+	tcase_add_test(t, a_healed_path_is_used_within_three_seconds);
 	tcase_add_test(t, a_missing_replica_is_created_and_catches_up);
 	tcase_add_test(t, attaching_at_an_equal_tail_sends_nothing);
 	tcase_add_test(t, catching_up_under_writes_has_no_gap);

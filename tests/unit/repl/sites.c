@@ -107,7 +107,7 @@ void pair_run(struct pair *p, uint64_t ms)
 	fake_run_for(p->f, ms * MS_NS);
 }
 
-static bool both_up(void *ctx)
+bool both_up(void *ctx)
 {
 	struct pair *p = ctx;
 	struct repl_peer_status a, b;

@@ -37,6 +37,7 @@ struct pair {
 void pair_open(struct pair *p, uint64_t seed);
 void pair_open_mutant(struct pair *p, uint64_t seed, uint32_t mutant);
 void pair_close(struct pair *p);
+bool both_up(void *pair);
 void pair_wait_up(struct pair *p);
 void pair_run(struct pair *p, uint64_t ms);
 
