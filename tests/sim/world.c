@@ -478,6 +478,10 @@ void world_crash(struct world_node *n, enum world_crash_how how)
 	for (uint32_t i = 0; i < n->disk_count; i++) /* first: it reads the buffers of requests in flight */
 		sim_disk_crash(n->disks[i], how);
 	sim_net_crash(n, how);
+	for (uint32_t i = 0; i < n->env_count; i++) { /* before their memory goes, in any order */
+		while (list_pop_front(&n->envs[i]->ready.ops) != NULL)
+			;
+	}
 	if (n->on_crash != NULL)
 		n->on_crash(n);
 	n->up = false;
