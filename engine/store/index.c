@@ -32,14 +32,14 @@ struct entry {
 	uint64_t off_kind;
 	uint32_t crc;
 	uint32_t older, newer; /* age list */
-	uint32_t next;	       /* in its bucket; in the free list */
+	uint32_t next;	       /* in its bucket (entry + 1); in the free list (entry) */
 };
 
 _Static_assert(sizeof(struct entry) == 40, "forty bytes for each dirty block");
 
 struct index {
 	struct entry *entries;
-	uint32_t *buckets;
+	uint32_t *buckets; /* entry + 1; 0: none, so that untouched memory stays untouched */
 	uint32_t entries_max, bucket_mask;
 	uint32_t count, used; /* used: entries ever taken from the array's end */
 	uint32_t free, oldest, newest;
@@ -71,11 +71,9 @@ static int buckets_make(uint32_t entries_max, uint32_t **ret, uint32_t *ret_mask
 
 	while (n < entries_max)
 		n *= 2;
-	*ret = malloc(n * sizeof(**ret));
+	*ret = calloc(n, sizeof(**ret));
 	if (*ret == NULL)
 		return -ERR_NOMEM;
-	for (uint64_t i = 0; i < n; i++)
-		(*ret)[i] = NIL;
 	*ret_mask = (uint32_t)(n - 1);
 	return 0;
 }
@@ -132,7 +130,7 @@ int index_grow(struct index *x, uint32_t entries_max)
 		uint32_t b = bucket_of(x, entries[i].key);
 
 		entries[i].next = buckets[b];
-		buckets[b] = i;
+		buckets[b] = i + 1;
 	}
 	return 0;
 }
@@ -149,11 +147,11 @@ uint32_t index_max(const struct index *x)
 
 static uint32_t find(const struct index *x, uint64_t key)
 {
-	uint32_t i = x->buckets[bucket_of(x, key)];
+	uint32_t n = x->buckets[bucket_of(x, key)];
 
-	while (i != NIL && x->entries[i].key != key)
-		i = x->entries[i].next;
-	return i;
+	while (n != 0 && x->entries[n - 1].key != key)
+		n = x->entries[n - 1].next;
+	return n == 0 ? NIL : n - 1;
 }
 
 static void age_remove(struct index *x, uint32_t i)
@@ -200,8 +198,8 @@ static void entry_drop(struct index *x, uint32_t i)
 	struct entry *e = &x->entries[i];
 	uint32_t *p = &x->buckets[bucket_of(x, e->key)];
 
-	while (*p != i)
-		p = &x->entries[*p].next;
+	while (*p != i + 1)
+		p = &x->entries[*p - 1].next;
 	*p = e->next;
 	age_remove(x, i);
 	x->grain_count[key_grain(e->key)]--;
@@ -224,7 +222,7 @@ static int put(struct index *x, uint64_t key, uint64_t off_kind, uint32_t crc, u
 			return -ERR_FULL;
 		x->entries[i].key = key;
 		x->entries[i].next = x->buckets[b];
-		x->buckets[b] = i;
+		x->buckets[b] = i + 1;
 		x->count++;
 		x->grain_count[key_grain(key)]++;
 	}

@@ -26,6 +26,7 @@
 #include "engine/port/clock.h"
 #include "engine/port/env.h"
 #include "engine/store/replica_state.h"
+#include "engine/store/store_state.h"
 
 #define DELAY_US_MAX 50000u
 
@@ -127,7 +128,7 @@ struct map *replica_map(struct replica *r, uint32_t volume)
 
 struct lsn replica_commit_lsn(const struct replica *r)
 {
-	return r->commit;
+	return lsn_min(r->commit, journal_durable(r->journal)); /* `received`: fold follows what is stable */
 }
 
 struct lsn replica_fold_lsn(const struct replica *r)
@@ -426,10 +427,8 @@ static uint64_t journal_fill(const struct replica *r)
 {
 	struct space *sp = store_space(r->s);
 	uint64_t used = space_journal_used_bytes(sp), share = space_journal_share_bytes(sp);
-	uint64_t own = 0;
+	uint64_t own = 2 * space_segment_bytes(sp) * r->s->entry_count;
 
-	for (struct replica *x = store_first_replica(r->s); x != NULL; x = store_next_replica(r->s, x))
-		own += 2 * space_segment_bytes(sp);
 	used = used > own ? used - own : 0;
 	share = share > own + space_segment_bytes(sp) ? share - own : space_segment_bytes(sp);
 	return used >= share ? 1000 : used * 1000 / share;
@@ -451,7 +450,7 @@ bool replica_fold_wanted(const struct replica *r)
 {
 	uint64_t idle_ms = store_opts(r->s)->fold_idle_ms != 0 ? store_opts(r->s)->fold_idle_ms : 200;
 
-	if (r->fold.v >= r->commit.v || r->failed || r->deleted)
+	if (r->fold.v >= replica_commit_lsn(r).v || r->failed || r->deleted)
 		return false;
 	if (r->was_full || index_count(r->index) > index_max(r->index) / 2 || journal_fill(r) > 500)
 		return true;

@@ -156,7 +156,7 @@ int replica_to_root(struct replica *r, struct lsn fold, struct replica_root *ret
 	memcpy(ret_root->name, r->name, sizeof(ret_root->name));
 	ret_root->flags = r->staging ? REPLICA_FLAG_STAGING : 0;
 	ret_root->fold = fold;
-	ret_root->commit = r->commit;
+	ret_root->commit = replica_commit_lsn(r);
 	ret_root->durable_known = journal_durable(r->journal);
 	ret_root->content_generation = r->content_generation;
 	ret_root->last_forced_epoch = r->last_forced_epoch;

@@ -109,6 +109,15 @@ int rb_append_note(struct rb *b)
 	return append_body(b, RECORD_NOTE, NULL, 0);
 }
 
+int rb_volume(struct rb *b, enum record_volume_op op, uint32_t slot, uint64_t bytes)
+{
+	struct record_volume v = {.op = op, .slot = slot, .bytes = bytes, .block_bytes = 512, .name = "v"};
+	uint8_t body[RECORD_BODY_BYTES_MAX];
+
+	v.uuid.b[0] = (uint8_t)(slot + 1);
+	return append_body(b, RECORD_VOLUME, body, record_volume_encode(&v, body));
+}
+
 int rb_start(struct rb *b)
 {
 	struct store_format_opts format = {.segment_bytes = 2 << 20, .journal_percent = 25};
@@ -130,13 +139,8 @@ int rb_start(struct rb *b)
 		return rc;
 	b->r = replica_find(b->store, &b->group);
 	rc = append_body(b, RECORD_EPOCH, body, record_epoch_encode(&e, body));
-	for (uint32_t i = 0; i < RB_VOLUMES && rc == 0; i++) {
-		struct record_volume v = {.op = RECORD_VOLUME_CREATE, .slot = i, .bytes = RB_BLOCKS * 4096ull - 512,
-					  .block_bytes = 512, .name = "v"};
-
-		v.uuid.b[0] = (uint8_t)(i + 1);
-		rc = append_body(b, RECORD_VOLUME, body, record_volume_encode(&v, body));
-	}
+	for (uint32_t i = 0; i < RB_VOLUMES && rc == 0; i++)
+		rc = rb_volume(b, RECORD_VOLUME_CREATE, i, RB_BLOCKS * 4096ull - 512);
 	rb_settle(b);
 	return rc;
 }

@@ -42,6 +42,7 @@ int rb_reopen(struct rb *b); /* store_open and replica_find */
 /* Append one random data record: replica_append's answer. */
 int rb_append(struct rb *b);
 int rb_append_note(struct rb *b);
+int rb_volume(struct rb *b, enum record_volume_op op, uint32_t slot, uint64_t bytes);
 /* n appends, with time passing between, committing what is durable; stops when the disk did. */
 void rb_work(struct rb *b, uint32_t n);
 void rb_settle(struct rb *b); /* until tail is durable, then commit it */

@@ -45,6 +45,126 @@ START_TEST(uncommitted_content_is_not_read)
 }
 END_TEST
 
+/* `ack: received`: committed before durable is read from memory, and folded only when durable. */
+START_TEST(content_committed_before_it_is_durable_is_read_from_memory)
+{
+	struct rb *b = rb_open(11, 0);
+	struct replica_status st;
+	struct fake_wait wait;
+
+	ck_assert_int_eq(rb_start(b), 0);
+	rb_work(b, 20);
+	rb_settle(b);
+	b->f->sim_disk->faults.stuck = true;
+	for (int i = 0; i < 8; i++)
+		ck_assert_int_eq(rb_append(b), 0);
+	replica_status(b->r, &st);
+	ck_assert_int_eq(replica_commit(b->r, st.tail), 0);
+	for (uint32_t k = 0, i = b->count - 8; i < b->count; i++) {
+		const struct record_extent *e = &b->records[i].extents[0];
+
+		if (e->kind != EXTENT_DATA)
+			continue;
+		rb_check_blocks(b, e->volume, (uint32_t)e->block, 1);
+		k++;
+		ck_assert_uint_gt(k, 0);
+	}
+	replica_status(b->r, &st);
+	ck_assert_uint_lt(st.durable.v, st.commit.v);
+	ck_assert_uint_lt(st.fold.v, st.commit.v);
+	b->f->sim_disk->faults.stuck = false;
+	sim_disk_unstick(b->f->sim_disk);
+	rb_settle(b);
+	replica_fold(b->r, fake_arm(b->f, &wait));
+	ck_assert_int_eq(fake_wait(b->f, &wait), 0);
+	rb_check_content(b);
+	rb_close(&b);
+}
+END_TEST
+
+START_TEST(deleted_volume_is_gone_and_its_slot_is_not_used_again)
+{
+	struct rb *b = rb_open(12, 0);
+	struct replica_read rd = {.volume = 0, .count = 1};
+	struct replica_volume v[4];
+	struct fake_wait wait;
+
+	ck_assert_int_eq(rb_start(b), 0);
+	rb_work(b, 100);
+	rb_settle(b);
+	ck_assert_int_eq(rb_volume(b, RECORD_VOLUME_DELETE, 0, 0), 0);
+	ck_assert_int_eq(rb_volume(b, RECORD_VOLUME_RESIZE, 1, 64ull << 20), 0);
+	rb_settle(b);
+	for (int life = 0; life < 2; life++) {
+		ck_assert_uint_eq(replica_volumes(b->r, v, 4), 2);
+		ck_assert(v[0].deleted && !v[1].deleted);
+		ck_assert_uint_eq(v[1].bytes, 64ull << 20);
+		fake_arm_on(b->f->env, &wait, &rd.done);
+		replica_read(b->r, &rd);
+		ck_assert_int_eq(fake_wait(b->f, &wait), -ERR_NOT_FOUND);
+		for (uint32_t at = 0; at < RB_BLOCKS; at += 100)
+			rb_check_blocks(b, 1, at, 100);
+		rb_check_blocks(b, 1, 10000, 100);
+		fake_run_for(b->f, life == 0 ? 0 : 2 * SEC_NS);
+		rb_crash(b);
+		ck_assert_int_eq(rb_reopen(b), 0);
+		rb_settle(b);
+	}
+	rb_close(&b);
+}
+END_TEST
+
+START_TEST(staging_replica_takes_the_place_of_the_old_one)
+{
+	struct rb *b = rb_open(13, 0);
+	struct replica_volume v[4];
+	struct epoch_entry e[4];
+	struct replica_status st;
+	struct replica *staging;
+	struct fake_wait wait;
+
+	ck_assert_int_eq(rb_start(b), 0);
+	rb_work(b, 100);
+	rb_settle(b);
+	replica_status(b->r, &st);
+	for (int life = 0; life < 3; life++) {
+		struct replica_stage_spec spec = {.begin = st.tail, .chain = st.tail_chain, .epochs = e,
+						  .volumes = v, .content_generation = 5};
+
+		spec.epoch_count = replica_epochs(b->r, e, 4);
+		spec.volume_count = replica_volumes(b->r, v, 4);
+		replica_stage_begin(b->store, &b->group, "group", &spec, &staging, fake_arm(b->f, &wait));
+		ck_assert_int_eq(fake_wait(b->f, &wait), 0);
+		ck_assert_ptr_eq(replica_staging(b->store, &b->group), staging);
+		ck_assert_ptr_eq(replica_find(b->store, &b->group), b->r);
+		if (life == 0) { /* a second begin discards the first */
+			continue;
+		} else if (life == 1) { /* so does a crash */
+			rb_crash(b);
+			ck_assert_int_eq(rb_reopen(b), 0);
+			ck_assert_ptr_null(replica_staging(b->store, &b->group));
+			rb_check(b);
+			continue;
+		}
+		replica_stage_switch(b->store, &b->group, fake_arm(b->f, &wait));
+		ck_assert_int_eq(fake_wait(b->f, &wait), 0);
+	}
+	b->r = replica_find(b->store, &b->group);
+	for (uint32_t i = 0; i < b->count; i++)
+		b->records[i].extent_count = 0; /* nothing was imported */
+	replica_status(b->r, &st);
+	ck_assert_uint_eq(st.content_generation, 5);
+	rb_check(b);
+	rb_work(b, 100);
+	rb_settle(b);
+	rb_check_content(b);
+	rb_crash(b);
+	ck_assert_int_eq(rb_reopen(b), 0);
+	rb_check(b);
+	rb_close(&b);
+}
+END_TEST
+
 START_TEST(store_is_the_same_after_a_clean_close)
 {
 	struct rb *b = rb_open(3, 0);
@@ -287,6 +407,9 @@ int main(void)
 	tcase_set_timeout(c, 120);
 	tcase_add_test(c, committed_content_is_read_before_and_after_fold);
 	tcase_add_test(c, uncommitted_content_is_not_read);
+	tcase_add_test(c, content_committed_before_it_is_durable_is_read_from_memory);
+	tcase_add_test(c, deleted_volume_is_gone_and_its_slot_is_not_used_again);
+	tcase_add_test(c, staging_replica_takes_the_place_of_the_old_one);
 	tcase_add_test(c, store_is_the_same_after_a_clean_close);
 	tcase_add_test(c, long_run_recycles_the_journal);
 	tcase_add_test(c, journal_is_read_back_record_by_record);
