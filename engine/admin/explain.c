@@ -43,6 +43,18 @@ static void explain_peer(struct lines *l, const struct admin_server *s, const st
 		line_add(l, arena_format(l->arena, "it may join again in %llu ms", (unsigned long long)p->hold_down_ms));
 }
 
+static void explain_in_sync(struct lines *l, const struct admin_server *s, const struct group_status *g)
+{
+	char names[160] = "";
+	size_t at = 0;
+
+	for (uint32_t id = 0; id < 32; id++)
+		if ((g->isr_mask >> id & 1u) != 0 && at < sizeof(names))
+			at += (size_t)snprintf(names + at, sizeof(names) - at, "%s%s", at == 0 ? "" : ", ",
+					       conductor_site_name(s->o.conductor, id));
+	line_add(l, arena_format(l->arena, "in sync: %s; writes need %u of them", at == 0 ? "nobody" : names, g->min_isr));
+}
+
 static void explain_evidence(struct lines *l, const struct admin_server *s, const struct group_status *g)
 {
 	const struct authority_status *q = authority_status(s->o.authority);
@@ -54,8 +66,7 @@ static void explain_evidence(struct lines *l, const struct admin_server *s, cons
 				 (unsigned long long)g->cfg));
 	line_add(l, arena_format(l->arena, "the primary is %s",
 				 g->primary != 0 ? conductor_site_name(s->o.conductor, g->primary) : "not known"));
-	line_add(l, arena_format(l->arena, "%d sites are in the in-sync set; minimum %u",
-				 __builtin_popcount(g->isr_mask), g->min_isr));
+	explain_in_sync(l, s, g);
 	line_add(l, arena_format(l->arena, "head %llu, committed %llu, folded %llu", (unsigned long long)g->head.v,
 				 (unsigned long long)g->commit.v, (unsigned long long)g->fold.v));
 	if (!q->alone)

@@ -215,23 +215,3 @@ bool health_write(const struct admin_server *s, struct text *t)
 	text_add(t, "ok\n");
 	return true;
 }
-
-static void manual_row(struct text *t, const char *name, const char *labels, const char *type, const char *help)
-{
-	text_add(t, ".TP\n.B %s", name);
-	if (labels[0] != '\0')
-		text_add(t, "\n.RI { %s }", labels);
-	text_add(t, "\n(%s) %s.\n", type, help);
-}
-
-void metrics_manual(struct text *t)
-{
-	text_add(t, ".\\\" Made from engine/admin/metrics.tbl and engine/base/counters.tbl.\n");
-	for (uint32_t i = 0; i < METRIC_COUNT; i++)
-		manual_row(t, metrics[i].name, metrics[i].labels, metrics[i].type, metrics[i].help);
-	for (uint32_t i = 0; i < CTR_COUNT; i++) {
-		enum counter_id id = (enum counter_id)i;
-
-		manual_row(t, counter_metric(id), counter_labels(id), "counter", counter_help(id));
-	}
-}

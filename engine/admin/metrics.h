@@ -10,7 +10,7 @@ void metrics_write(const struct admin_server *s, struct text *out);
 /* One line: "ok", or what is wrong; true: healthy. */
 bool health_write(const struct admin_server *s, struct text *out);
 
-/* The same tables as troff, for the manual. */
+/* The same tables as troff, for the manual (metrics_manual.c). */
 void metrics_manual(struct text *out);
 
 #endif

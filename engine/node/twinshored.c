@@ -191,6 +191,7 @@ static int daemon_open_quorum(struct daemon *d)
 	rc = uring_mailbox_open(d->loop, &d->inbox);
 	if (rc < 0)
 		return rc;
+	d->inbox->receiver = &d->op; /* until the site's authority takes it over: views wait in it */
 	return quorum_thread_start(&d->config, &d->log.log, d->inbox, &d->quorum, &d->outbox);
 }
 

@@ -91,6 +91,9 @@ static int format_probe(const struct format *f, struct offline *o)
 	rc = offline_wait(o, &done);
 	if (rc < 0)
 		return format_fail(f, "reading", rc);
+	if ((rc == STORE_PROBE_EMPTY || f->force) && f->bytes != 0 && f->bytes != o->disk->bytes)
+		return ctl_fail(f->ctl, CTL_FAILED, "exists", "leave --size out, or remove it first",
+				"%s exists with another size", f->path);
 	if (rc == STORE_PROBE_EMPTY || f->force)
 		return 0;
 	size_format_short(o->disk->bytes, size);
@@ -154,8 +157,6 @@ static int format_look(struct format *f, const char *size)
 		return ctl_usage(f->ctl, "%s does not exist: say how large it shall be with --size", f->path);
 	if (size != NULL && (f->bytes % 4096 != 0 || f->bytes < 64u << 20))
 		return ctl_usage(f->ctl, "the size of a store is a multiple of 4 KiB and at least 64 MiB, not %s", size);
-	if (!f->is_new && size != NULL && (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != f->bytes))
-		return ctl_usage(f->ctl, "%s exists with another size: leave --size out, or remove it first", f->path);
 	return 0;
 }
 
