@@ -58,8 +58,8 @@ class Cluster:
             for site in SITES:
                 self.wait_admin(site)
             return self
-        except BaseException:
-            self.__exit__(None, None, None)
+        except BaseException as e:
+            self.__exit__(type(e), e, None)
             raise
 
     def __exit__(self, kind, value, trace):
