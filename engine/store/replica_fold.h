@@ -53,6 +53,7 @@ void replica_release(struct replica *r);
 bool replica_is_deleted(const struct replica *r); /* fold: stop soon, then release */
 bool replica_is_held(const struct replica *r);
 struct store *replica_store(const struct replica *r);
+const char *replica_name(const struct replica *r);
 const struct uuid *replica_uuid(const struct replica *r);
 
 #endif

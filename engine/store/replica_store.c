@@ -14,3 +14,8 @@ bool replica_is_held(const struct replica *r)
 {
 	return r->holds > 0;
 }
+
+const char *replica_name(const struct replica *r)
+{
+	return r->name;
+}
