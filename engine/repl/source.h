@@ -54,7 +54,8 @@ struct repl_source {
 	bool chain_flying, decided;
 
 	/* the stream: [.., next) was sent */
-	struct lsn next, received, durable, commit, commit_told, head_told, fetch_end;
+	struct lsn next, received, durable, commit, commit_told, fetch_end;
+	struct lsn commit_linked; /* the last one told on the link connection */
 	bool told_once;
 	uint64_t window_bytes;
 	uint64_t sent_bytes;

@@ -13,6 +13,9 @@
  *                  those `durable` is looked at every POLL_NS.
  *              T4  The ring does not starve the pool it shares with the writers: durable records
  *                  are kept only within small bounds.
+ *              T5  A commit that only records carried is told again on link when no ACK comes: those
+ *                  records may wait behind a full journal or an empty pool of bufs at the follower,
+ *                  which needs that very commit to make room.
  * Failure.     -ERR_TRIMMED (the pin was broken) and bad records fail the source.
  * Limits.      SOURCE_RING records; one read in flight (where the next begins is known only then).
  */
@@ -25,6 +28,7 @@
 #define POOL_FREE_MIN 32u
 #define POLL_NS (5 * MS_NS)
 #define TELL_NS (20 * MS_NS)
+#define STUCK_NS (50 * MS_NS)
 #define PIN_STEP_BYTES (1u << 20)
 
 static void tail_read_done(struct repl_source *s);
@@ -36,6 +40,7 @@ static void tail_read(struct repl_source *s, struct lsn durable);
 static bool tail_window_open(const struct repl_source *s);
 static bool tail_end_fetch(struct repl_source *s, struct lsn durable);
 static void tail_tell(struct repl_source *s, struct lsn head, bool now);
+static bool tail_may_be_stuck(const struct repl_source *s);
 static void tail_pin(struct repl_source *s, struct lsn head);
 static void tail_arm(struct repl_source *s, struct lsn head);
 
@@ -195,6 +200,11 @@ static bool tail_end_fetch(struct repl_source *s, struct lsn durable)
 	return true;
 }
 
+static bool tail_may_be_stuck(const struct repl_source *s)
+{
+	return s->commit.v > s->commit_linked.v && s->next.v > s->received.v;
+}
+
 /* Tell commit and head, now or (unless a record carries it) within TELL_NS. */
 static void tail_tell(struct repl_source *s, struct lsn head, bool now)
 {
@@ -202,6 +212,8 @@ static void tail_tell(struct repl_source *s, struct lsn head, bool now)
 	struct mono_ns t = clock_now(s->env->clock);
 	struct frame_header h;
 
+	if (tail_may_be_stuck(s) && t.v - s->last_ack.v >= STUCK_NS)
+		now = true; /* T5 */
 	if (!now && s->commit.v <= s->commit_told.v)
 		return;
 	if (!now && s->tell_at.v == 0)
@@ -213,8 +225,7 @@ static void tail_tell(struct repl_source *s, struct lsn head, bool now)
 			frame_number_encode(head_bytes, head.v)) < 0)
 		return;
 	s->told_once = true;
-	s->commit_told = s->commit;
-	s->head_told = head;
+	s->commit_told = s->commit_linked = s->commit;
 	s->tell_at.v = 0;
 }
 
@@ -236,10 +247,11 @@ static void tail_arm(struct repl_source *s, struct lsn head)
 {
 	struct mono_ns now = clock_now(s->env->clock);
 	bool polls = s->next.v < head.v && !s->read_flying && s->ring_count == 0;
+	bool stuck = tail_may_be_stuck(s);
 
-	if (s->timer_running || (!polls && s->tell_at.v == 0))
+	if (s->timer_running || (!polls && !stuck && s->tell_at.v == 0))
 		return;
-	s->timer.deadline = s->tell_at;
+	s->timer.deadline.v = s->tell_at.v != 0 ? s->tell_at.v : now.v + STUCK_NS; /* T5 */
 	if (polls)
 		s->timer.deadline.v = now.v + POLL_NS; /* T3 */
 	s->timer_running = true;
