@@ -70,6 +70,7 @@ struct recovery {
 	uint64_t look_at;     /* segment looked at; segment_tail is the reserved one */
 	uint64_t look_off, look_end;
 	struct segment_trailer trailer;
+	uint32_t footer_guess; /* bytes of the last footer: the next is likely alike */
 	int rc;
 };
 
@@ -245,7 +246,7 @@ static void step_segment(struct recovery *v)
 		return;
 	}
 	move(v, RECOVER_TRAILER);
-	load(v, segment_off(v, s) + j->segment_bytes - TRAILER_READ_BYTES, TRAILER_READ_BYTES);
+	load(v, segment_off(v, s) + j->segment_bytes - v->footer_guess, v->footer_guess);
 }
 
 /* --- TRAILER and FOOTER --- */
@@ -340,6 +341,11 @@ static void step_footer(struct recovery *v)
 		return;
 	}
 	know(v, v->trailer.end.v, s->end);
+	v->footer_guess = bytes + bytes / 16 / BLOCK_BYTES * BLOCK_BYTES + 2 * BLOCK_BYTES;
+	if (v->footer_guess < TRAILER_READ_BYTES)
+		v->footer_guess = TRAILER_READ_BYTES;
+	if (v->footer_guess > v->j->footer_max)
+		v->footer_guess = v->j->footer_max;
 	v->rc = footer_tell(v, entries);
 	v->buffer_bytes = 0;
 	if (v->rc < 0)
@@ -687,6 +693,7 @@ void journal_recover(struct journal *j, struct lsn fold, struct lsn durable_know
 	v->done = done;
 	v->fold = v->known = fold.v;
 	v->root_known = durable_known.v;
+	v->footer_guess = TRAILER_READ_BYTES;
 	v->root_tail_seq = j->recover_tail_seq;
 	op_wake(&v->op);
 }
