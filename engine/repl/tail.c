@@ -251,7 +251,7 @@ static void tail_arm(struct repl_source *s, struct lsn head)
 
 	if (s->timer_running || (!polls && !stuck && s->tell_at.v == 0))
 		return;
-	s->timer.deadline.v = s->tell_at.v != 0 ? s->tell_at.v : now.v + STUCK_NS; /* T5 */
+	s->timer.deadline.v = s->tell_at.v != 0 ? s->tell_at.v : now.v + TELL_NS; /* T5 */
 	if (polls)
 		s->timer.deadline.v = now.v + POLL_NS; /* T3 */
 	s->timer_running = true;
