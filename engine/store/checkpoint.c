@@ -211,11 +211,6 @@ static int phase_step(struct checkpoint *cp)
 		return 1;
 	case CHECKPOINT_STEAL:
 		rc = step_pages(cp);
-		if (rc != 0)
-			return rc;
-		if (!page_writer_idle(&cp->writer))
-			return 1; /* wait: pages; idle means that no request of ours is in flight */
-		rc = page_writer_rc(&cp->writer);
 		if (rc == 0)
 			finish(cp, 0);
 		return rc == 0 ? 1 : rc;

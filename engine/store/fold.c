@@ -77,6 +77,7 @@ struct fold {
 	struct waits checkpoint_waits, checkpoint_now;
 	struct list turns;
 	struct completion *stop;
+	bool stopped; /* it fired: nothing begins any more */
 	bool freed; /* the next checkpoint frees space */
 };
 
@@ -252,6 +253,7 @@ static void fold_step(struct op *op)
 		struct completion *stop = f->stop;
 
 		f->stop = NULL;
+		f->stopped = true;
 		completion_fire(stop, 0);
 	}
 }
@@ -375,7 +377,7 @@ static int idle_step(struct fold *f)
 {
 	struct replica_entry *e;
 
-	if (f->s->failed || !f->s->ready || f->s->opts.read_only)
+	if (f->stopped || f->s->failed || !f->s->ready || f->s->opts.read_only)
 		return 1;
 	turns_run(f);
 	if (f->checkpoint_waits.count > 0) {
