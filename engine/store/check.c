@@ -194,8 +194,8 @@ static int opened(struct checking *k)
 		return 0;
 	}
 	if (supers_good_copies(k->s->supers) < SUPER_COPIES)
-		say(k, CHECK_BAD, "superblock: %u of %u copies are good and equal", supers_good_copies(k->s->supers),
-		    SUPER_COPIES);
+		say(k, CHECK_NOTE, "superblock: %u of %u copies are good and equal; opening for writing repairs them",
+		    supers_good_copies(k->s->supers), SUPER_COPIES);
 	k->pages_seen = calloc(pages / 8 + 1, 1);
 	k->chunks_seen = calloc(pages / CHUNK_BLOCKS / 8 + 1, 1);
 	k->arena = aligned_alloc(PAGE_BYTES, (MAP_DEPTH_MAX + 1) * PAGE_BYTES + CHUNK_READS * CHUNK_BYTES);
