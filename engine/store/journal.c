@@ -292,7 +292,8 @@ void journal_cut(struct journal *j, struct lsn lsn, uint64_t chain, struct compl
 	uint32_t id;
 	int rc;
 
-	assert(!journal_is_busy(j) && lsn.v <= j->tail);
+	assert(j->write_count == 0 && j->submit_at == j->queue_tail && j->cut_done == NULL);
+	assert(lsn.v <= j->tail);
 	if (j->failed || j->hole) {
 		completion_fire(done, j->failed ? -ERR_FAILED : -ERR_CORRUPT);
 		return;
