@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "engine/admin/admin_server.h"
 #include "engine/base/err.h"
@@ -95,7 +94,6 @@ static int quorum_open_file(struct quorum_thread *q, struct uring_loop *loop, st
 	char path[CONFIG_PATH_BYTES + 16];
 	struct uring_disk_options o = {.create = true, .allocate = true, .bytes = MEMBER_FILE_BYTES,
 				       .lock_wait_ms = URING_LOCK_WAIT_MS};
-	struct stat sb;
 	int rc = file_make_folder(q->config->state);
 
 	if (rc < 0) {
@@ -103,7 +101,7 @@ static int quorum_open_file(struct quorum_thread *q, struct uring_loop *loop, st
 		return rc;
 	}
 	snprintf(path, sizeof(path), "%s/quorum.log", q->config->state);
-	*ret_new = stat(path, &sb) != 0 || sb.st_size == 0;
+	*ret_new = file_is_blank(path);
 	rc = uring_disk_open(loop, path, &o, ret_disk);
 	if (rc < 0)
 		log_error(q->log, "node", "opening the quorum's file %s: %s", path, err_text(rc));

@@ -22,6 +22,7 @@
 #include "engine/node/site.h"
 #include "engine/quorum/member.h"
 #include "engine/uring/disk.h"
+#include "engine/uring/file.h"
 #include "engine/uring/loop.h"
 #include "engine/uring/mailbox.h"
 #include "engine/uring/notify.h"
@@ -132,7 +133,7 @@ static int daemon_open_alone(struct daemon *d)
 		snprintf(path, sizeof(path), "/var/lib/twinshore/authority");
 	else
 		snprintf(path, sizeof(path), "%s.authority", d->config.store);
-	d->alone_format = stat(path, &sb) != 0 || sb.st_size == 0;
+	d->alone_format = file_is_blank(path);
 	return uring_disk_open(d->loop, path, &o, &d->alone_disk);
 }
 
@@ -168,6 +169,11 @@ static void daemon_site_opts(struct daemon *d, struct site_opts *o)
 					      c->timers.grace_ms, c->timers.hold_down_ms, c->timers.suspend_max_ms};
 	o->store.memory_bytes = c->memory_bytes / 2;
 	o->store.journal_percent = c->journal.percent;
+	if (c->journal.bytes != 0) { /* given as a size: the share of this store that it is, rounded up */
+		uint64_t share = (c->journal.bytes * 100 + d->disk->bytes - 1) / d->disk->bytes;
+
+		o->store.journal_percent = share < 1 ? 1 : share > 90 ? 90 : (uint32_t)share;
+	}
 	for (uint32_t i = 0; i < c->nbd_listen_count; i++)
 		o->nbd_listen[o->nbd_listen_count++] = c->nbd_listen[i];
 	o->nbd_connections_max = 256;
@@ -198,7 +204,8 @@ static int daemon_open_quorum(struct daemon *d)
 static int daemon_open(struct daemon *d)
 {
 	static const int signals[] = {SIGTERM, SIGINT, SIGHUP, 0};
-	struct uring_options uo = {.entries = 1024, .register_arena = true, .log = &d->log.log};
+	struct uring_options uo = {.entries = 1024, .register_arena = true, .log = &d->log.log,
+				   .kernel_ring_required = d->config.io == CONFIG_IO_URING};
 	struct uring_disk_options dopts = {.lock_wait_ms = URING_LOCK_WAIT_MS};
 	struct rlimit files = {65536, 65536};
 	struct site_opts so;

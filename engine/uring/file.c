@@ -130,3 +130,19 @@ int file_sync_folder_of(const char *path)
 	close(fd);
 	return rc;
 }
+
+bool file_is_blank(const char *path)
+{
+	uint8_t block[4096];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = 0;
+	bool blank = true;
+
+	if (fd < 0)
+		return errno == ENOENT;
+	while (blank && (n = read(fd, block, sizeof(block))) > 0)
+		for (ssize_t i = 0; i < n; i++)
+			blank = blank && block[i] == 0;
+	close(fd);
+	return blank && n == 0;
+}

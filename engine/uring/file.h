@@ -4,6 +4,7 @@
 #ifndef TS_URING_FILE_H
 #define TS_URING_FILE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "engine/base/attr.h"
@@ -21,5 +22,8 @@ MUST_CHECK int file_make_folder(const char *path);
 
 /* Make the names in path's folder durable. */
 MUST_CHECK int file_sync_folder_of(const char *path);
+
+/* Absent, empty, or nothing but zeroes: what a crash leaves between making a file and formatting it. */
+bool file_is_blank(const char *path);
 
 #endif
