@@ -183,7 +183,8 @@ static int build(struct replica_maker *m)
 		return rc;
 	r->fold = r->commit = r->seen_durable = begin;
 	if (stage != NULL) {
-		memcpy(r->epochs, stage->epochs, stage->epoch_count * sizeof(r->epochs[0]));
+		if (stage->epoch_count > 0)
+			memcpy(r->epochs, stage->epochs, stage->epoch_count * sizeof(r->epochs[0]));
 		r->epoch_count = stage->epoch_count;
 		r->content_generation = stage->content_generation;
 		r->last_forced_epoch = stage->last_forced_epoch;

@@ -19,7 +19,7 @@ const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
 {
 	return "leak:store_format\nleak:replica_create\nleak:replica_delete\nleak:replica_make\n"
-	       "leak:journal_create\nleak:store_create\nleak:store_check\n";
+	       "leak:journal_create\nleak:store_create\nleak:store_check\nleak:replica_life.c\n";
 }
 
 /* What is interrupted; the store is open, content is committed, nothing is in flight. */
