@@ -3,6 +3,7 @@
 """Rounds on real processes: the primary is killed, frozen or cut off under a writer.
 
 usage: failover_test.py BUILD [--rounds N] [--seconds S] [--json FILE] [--timers default|tuned]
+                        [--kinds kill,freeze,cut] [--no-digest]
 
 After each round every acknowledged write is checked byte for byte at the new primary; the old one
 returns and must become in-sync; the next round goes the other way round. After every tenth round
@@ -91,12 +92,17 @@ def main():
     ap.add_argument("--seconds", type=float, default=4)
     ap.add_argument("--json")
     ap.add_argument("--timers", default="default")
+    ap.add_argument("--kinds", default=",".join(KINDS))
     ap.add_argument("--no-digest", action="store_true")
     a = ap.parse_args()
     passed = failed = 0
-    netns = os.geteuid() == 0 and subprocess.run(["ip", "netns", "list"], capture_output=True, check=False).returncode == 0
-    kinds = KINDS if netns else KINDS[:2]
-    skipped = 0 if netns else a.rounds // 3
+    kinds = a.kinds.split(",")
+    netns = ("cut" in kinds and os.geteuid() == 0
+             and subprocess.run(["ip", "netns", "list"], capture_output=True, check=False).returncode == 0)
+    skipped = 0
+    if "cut" in kinds and not netns:
+        kinds.remove("cut")
+        skipped = a.rounds // 3
     writer = os.path.join(a.build, "tests/process/ack_writer")
     try:
         with Cluster(a.build, netns=netns, timers=a.timers) as c:
