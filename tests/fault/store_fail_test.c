@@ -142,7 +142,7 @@ START_TEST(failed_reads_answer_io_errors_and_never_wrong_data)
 END_TEST
 
 /* Seeded bugs: the crash test above must find each of them. */
-static bool crash_finds_a_loss(uint32_t mutant)
+static bool crash_finds_a_loss(uint32_t mutant, uint32_t ios, uint32_t appends)
 {
 	for (uint64_t seed = 1; seed <= 60; seed++) {
 		struct rb *b = rb_open(seed, mutant);
@@ -150,8 +150,10 @@ static bool crash_finds_a_loss(uint32_t mutant)
 		bool found = false;
 
 		if (rb_start(b) == 0) {
-			b->f->sim_disk->faults.stop_nth = 1 + rb_random(b) % 60;
-			rb_work(b, 100);
+			if (mutant == STORE_MUTANT_TRIM_EARLY) /* a long way to durable */
+				b->f->sim_disk->flush_ns = 60 * MS_NS;
+			b->f->sim_disk->faults.stop_nth = 1 + rb_random(b) % ios;
+			rb_work(b, appends);
 			rb_crash(b);
 			if (rb_reopen(b) < 0) {
 				found = true;
@@ -169,8 +171,14 @@ static bool crash_finds_a_loss(uint32_t mutant)
 
 START_TEST(acknowledging_before_durable_is_found)
 {
-	ck_assert(!crash_finds_a_loss(STORE_MUTANT_NONE));
-	ck_assert(crash_finds_a_loss(STORE_MUTANT_ACK_BEFORE_DURABLE));
+	ck_assert(!crash_finds_a_loss(STORE_MUTANT_NONE, 60, 100));
+	ck_assert(crash_finds_a_loss(STORE_MUTANT_ACK_BEFORE_DURABLE, 60, 100));
+}
+END_TEST
+
+START_TEST(trimming_before_the_checkpoint_is_found)
+{
+	ck_assert(crash_finds_a_loss(STORE_MUTANT_TRIM_EARLY, 3000, 600));
 }
 END_TEST
 
@@ -202,6 +210,7 @@ int main(void)
 	tcase_add_test(c, any_failed_io_of_open_is_told_and_harmless);
 	tcase_add_test(c, failed_reads_answer_io_errors_and_never_wrong_data);
 	tcase_add_test(c, acknowledging_before_durable_is_found);
+	tcase_add_test(c, trimming_before_the_checkpoint_is_found);
 	tcase_add_test(c, folding_beyond_commit_is_found);
 	suite_add_tcase(suite, c);
 	runner = srunner_create(suite);
