@@ -16,8 +16,8 @@
 
 #define IN_ROOM_FIRST 4096u
 
-void channel_start(struct channel *c, struct env *env, struct net_conn *net, void (*step)(struct op *op),
-		   size_t in_max)
+void channel_start(struct channel *c, struct env *env, struct net_conn *net, size_t in_max,
+		   channel_step_fn *step)
 {
 	memset(c, 0, sizeof(*c));
 	op_init(&c->op, env->ready, step);

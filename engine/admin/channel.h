@@ -40,9 +40,11 @@ struct channel {
 	bool recv_busy, send_busy, timer_on, shut;
 };
 
+typedef void channel_step_fn(struct op *op);
+
 /* Takes net; op's first step is queued. */
-void channel_start(struct channel *c, struct env *env, struct net_conn *net, void (*step)(struct op *op),
-		   size_t in_max);
+void channel_start(struct channel *c, struct env *env, struct net_conn *net, size_t in_max,
+		   channel_step_fn *step);
 
 void channel_events(struct channel *c);
 /* Receive while there is room and watch the deadline; nothing after channel_shut. */

@@ -39,7 +39,7 @@ int session_new(struct admin_server *server, struct net_conn *net)
 		return -ERR_NOMEM;
 	}
 	s->server = server;
-	channel_start(&s->channel, server->env, net, session_step, FRAME_HEAD_BYTES + FRAME_BYTES_MAX);
+	channel_start(&s->channel, server->env, net, FRAME_HEAD_BYTES + FRAME_BYTES_MAX, session_step);
 	channel_deadline(&s->channel, HELLO_NS);
 	list_link_init(&s->link);
 	list_push_back(&server->sessions, &s->link);

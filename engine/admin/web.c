@@ -39,7 +39,7 @@ int web_new(struct admin_server *server, struct net_conn *net)
 		return -ERR_NOMEM;
 	}
 	w->server = server;
-	channel_start(&w->channel, server->env, net, web_step, HTTP_HEAD_BYTES_MAX);
+	channel_start(&w->channel, server->env, net, HTTP_HEAD_BYTES_MAX, web_step);
 	channel_deadline(&w->channel, READ_NS);
 	list_link_init(&w->link);
 	list_push_back(&server->webs, &w->link);

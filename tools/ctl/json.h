@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tools/ctl/json.h: writes one JSON document, compact, to a stream. */
+/* tools/ctl/json.h: writes one JSON document to a stream. */
 #ifndef TS_CTL_JSON_H
 #define TS_CTL_JSON_H
 
@@ -13,6 +13,7 @@ struct json {
 	FILE *out;
 	bool filled[JSON_DEPTH_MAX]; /* this level has a member already */
 	uint32_t depth;
+	bool pretty; /* one member per line, for people */
 };
 
 void json_begin(struct json *j, FILE *out);
