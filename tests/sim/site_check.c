@@ -199,6 +199,10 @@ void sim_check(struct world *w, void *ctx)
 	if (s->checked_stamp == w->stamp || s->failed)
 		return;
 	s->checked_stamp = w->stamp;
+	for (uint32_t i = 0; i < SIM_SITES; i++) {
+		if (s->sites[i].disk->faults.stopped)
+			sim_site_crash(&s->sites[i], WORLD_CRASH_POWER, s->sites[i].stop_down_ns);
+	}
 	for (uint32_t i = 0; i < s->client_count; i++) {
 		if (client_violation(s->clients[i]) != NULL)
 			sim_fail(s, "%s", client_violation(s->clients[i]));

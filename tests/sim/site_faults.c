@@ -181,7 +181,13 @@ static void fault_blow(struct sim *s, const struct sim_fault *f, uint64_t ns)
 
 	switch ((int)f->kind) {
 	case SIM_CRASH_POWER:
-		sim_site_crash(site, WORLD_CRASH_POWER, ns);
+		if (prng_below(&s->prng, 3) == 0) {
+			sim_site_crash(site, WORLD_CRASH_POWER, ns);
+			break;
+		}
+		/* in the middle of its work: the power fails at an I/O soon (sim_check sees it) */
+		site->disk->faults.stop_nth = prng_range(&s->prng, 1, 300);
+		site->stop_down_ns = ns;
 		break;
 	case SIM_CRASH_KILL:
 		sim_site_crash(site, WORLD_CRASH_KILL, ns);
@@ -277,7 +283,7 @@ void sim_faults_heal(struct sim *s)
 		struct sim_site *x = &s->sites[i];
 
 		if (x->disk != NULL)
-			x->disk->faults.fail_nth = 0;
+			x->disk->faults.fail_nth = x->disk->faults.stop_nth = 0;
 		if (!x->node->up && x->down_until > s->w->now)
 			x->down_until = s->w->now;
 	}

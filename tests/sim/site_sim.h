@@ -79,6 +79,7 @@ struct sim_site {
 	bool flipped; /* a bit of a redundant copy was flipped, and no more in this life */
 	uint64_t down_until; /* crashed: boot then; 0: not planned */
 	uint64_t sick_since;
+	uint64_t stop_down_ns; /* for how long, when its power fails at an I/O */
 	struct op stop_op;
 	struct completion stop_done;
 	bool stopping;
