@@ -211,6 +211,7 @@ START_TEST(an_install_drops_the_snapshot_being_taken)
 	ck_assert_int_eq(feed(&r, &m), 0); /* again: dropped, not leaked */
 	ck_assert(!consensus_effects(r.c)->install);
 	ck_assert_int_eq(consensus_taken(r.c, r.now), 0); /* K6 */
+	ck_assert_uint_eq(consensus_snapshot(r.c)->index, 80);
 	ck_assert_int_eq(consensus_persisted(r.c, r.now), 0); /* K5 */
 	ck_assert_ptr_null(consensus_next(r.c, &index)); /* K7 */
 	ck_assert_int_eq(consensus_installed(r.c, r.now), 0);
