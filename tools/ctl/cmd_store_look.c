@@ -30,8 +30,7 @@ static void look_report(void *ctx, enum check_line kind, const char *line)
 	struct look *l = ctx;
 
 	if (!l->ctl->json) {
-		if (kind != CHECK_NOTE)
-			printf("%s%s\n", kind == CHECK_BAD ? "BAD " : "", line);
+		printf("%s%s\n", kind == CHECK_BAD ? "BAD " : "", line);
 		return;
 	}
 	if (l->count[kind] == LINES_MAX)
@@ -115,9 +114,7 @@ static int check_told(const struct ctl *ctl, const char *path, const struct look
 	} else {
 		if (c->digest)
 			printf("digest %016llx\n", (unsigned long long)c->digest_all);
-		printf("%s: %s; looked at %llu pages, %llu chunks, %llu blocks, %llu records; %llu bad\n", path,
-		       c->bad_count == 0 ? "ok" : "BAD", (unsigned long long)c->pages, (unsigned long long)c->chunks,
-		       (unsigned long long)c->blocks, (unsigned long long)c->records, (unsigned long long)c->bad_count);
+		printf("%s: %s, %llu bad\n", path, c->bad_count == 0 ? "ok" : "BAD", (unsigned long long)c->bad_count);
 	}
 	return c->bad_count == 0 ? CTL_DONE : CTL_FAILED;
 }
