@@ -268,6 +268,8 @@ static void take_over(struct ss *s, bool clean)
 	if (at > s->m->applied && prng_below(&s->prng, 4) == 0) {
 		at = (uint32_t)prng_range(&s->prng, s->m->applied, at);
 		end = at == 0 ? (struct lsn){0} : s->m->records[at - 1].end;
+		for (uint32_t i = at; i < s->m->count; i++)
+			s->m->records[i].durable = false; /* from now on they may be gone */
 		replica_cut(s->r, end, ss_arm(s));
 		if (ss_wait(s, "replica_cut") != 0) {
 			if (!s->down && !store_is_failed(s->store))
