@@ -149,7 +149,7 @@ static const char *change_hint(int rc)
 	if (rc == -ERR_NOT_PRIMARY)
 		return "give the command at the primary's site (see 'twinshore status')";
 	if (rc == -ERR_TIMEOUT)
-		return "the outcome may still happen: look with 'twinshore status', then say it again: doing it twice is harmless";
+		return "the outcome may still happen; saying it again is harmless";
 	if (rc == -ERR_NO_QUORUM)
 		return "nothing was changed; see 'twinshore quorum status'";
 	if (rc == -ERR_FULL)

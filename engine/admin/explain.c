@@ -36,6 +36,8 @@ static void explain_peer(struct lines *l, const struct admin_server *s, const st
 
 	size_format_short(p->lag_bytes, lag);
 	size_format_short(p->resync_bytes_left, left);
+	if (!p->durable_known && p->lag_bytes == 0)
+		snprintf(lag, sizeof(lag), "an unknown amount");
 	line_add(l, arena_format(l->arena, "%s is %s, %s behind%s%s%s", conductor_site_name(s->o.conductor, p->site),
 				 p->state, lag, p->resync_bytes_left != 0 ? ", " : "",
 				 p->resync_bytes_left != 0 ? left : "", p->resync_bytes_left != 0 ? " to copy" : ""));

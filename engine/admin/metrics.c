@@ -92,6 +92,8 @@ static void group_samples(struct text *t, struct conductor *c, const struct grou
 				       : id == METRIC_PEER_LAG_SECONDS ? p->lag_seconds
 								       : (double)p->resync_bytes_left;
 
+			if (id != METRIC_RESYNC_LEFT && !p->durable_known && p->lag_bytes == 0)
+				continue; /* not known, which is not 0 */
 			text_add(t, "%s{group=\"%s\",site=\"%s\"} %.15g\n", name, g->name,
 				 conductor_site_name(c, p->site), value);
 		}

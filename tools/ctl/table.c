@@ -77,11 +77,14 @@ static void group_cells(struct table *t, const Adm__Group *g)
 {
 	char sites[CELL_BYTES];
 	uint64_t clients = 0, lag = 0;
+	bool known = true;
 
 	for (size_t i = 0; i < g->n_volumes; i++)
 		clients += g->volumes[i]->clients;
 	for (size_t i = 0; i < g->n_peers; i++)
 		lag = g->peers[i]->lag_bytes > lag ? g->peers[i]->lag_bytes : lag;
+	for (size_t i = 0; i < g->n_peers; i++)
+		known = known && (g->peers[i]->durable_known || g->is_stale);
 	join(sites, sizeof(sites), g->n_in_sync, g->in_sync);
 	t->columns = 0;
 	cell(t, g->name);
@@ -92,7 +95,10 @@ static void group_cells(struct table *t, const Adm__Group *g)
 	cell_number(t, g->epoch);
 	cell_number(t, g->n_volumes);
 	cell_number(t, clients);
-	cell_size(t, lag);
+	if (known || lag != 0)
+		cell_size(t, lag);
+	else
+		cell(t, "?");
 }
 
 static void site_line(FILE *out, const Adm__StatusReply *h)
