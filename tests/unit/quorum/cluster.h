@@ -37,6 +37,7 @@ struct cluster {
 	struct cluster_node n[CLUSTER_MAX];
 	/* what was ever seen committed */
 	uint64_t *entry_hash; /* by index; 0: not seen */
+	uint64_t *commit_term; /* of who first knew it committed */
 	uint64_t *state_hash; /* of the state machine after it */
 	uint8_t *leader;      /* by term: id */
 	uint64_t highest, views_seen;
