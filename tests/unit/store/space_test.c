@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <check.h>
+#include <stdlib.h>
+
+#include "engine/base/err.h"
+#include "engine/store/space_tables.h"
+
+#define MIB (1ull << 20)
+
+static struct space *opened(uint64_t bytes)
+{
+	struct space *sp = NULL;
+
+	ck_assert_int_eq(space_open(bytes, 2 * MIB, &sp), 0);
+	return sp;
+}
+
+static void checkpoint(struct space *sp)
+{
+	space_captured(sp);
+	space_durable(sp);
+}
+
+START_TEST(superblock_segments_are_never_taken)
+{
+	struct space *sp = opened(128 * MIB);
+	uint32_t s, taken = 0;
+
+	while (space_segment_take(sp, SEGMENT_JOURNAL, true, &s) == 0) {
+		ck_assert_uint_ne(s, 0);
+		for (uint32_t copy = 0; copy < SUPER_COPIES; copy++)
+			ck_assert_uint_ne(s, super_region_off(128 * MIB, copy) / (2 * MIB));
+		taken++;
+	}
+	ck_assert_uint_eq(taken, 64 - 4 - 1);
+	space_close(&sp);
+}
+END_TEST
+
+START_TEST(journal_stops_at_its_share_unless_guaranteed)
+{
+	struct space *sp = opened(128 * MIB);
+	uint32_t s;
+
+	space_set_share(sp, 25);
+	for (int i = 0; i < 16; i++)
+		ck_assert_int_eq(space_segment_take(sp, SEGMENT_JOURNAL, false, &s), 0);
+	ck_assert_int_eq(space_segment_take(sp, SEGMENT_JOURNAL, false, &s), -ERR_JOURNAL_FULL);
+	ck_assert_int_eq(space_segment_take(sp, SEGMENT_JOURNAL, true, &s), 0);
+	ck_assert_uint_eq(space_journal_used_bytes(sp), 17 * 2 * MIB);
+	space_close(&sp);
+}
+END_TEST
+
+START_TEST(chunks_come_lowest_first_and_side_by_side)
+{
+	struct space *sp = opened(128 * MIB);
+	uint64_t a, b, c;
+
+	ck_assert_int_eq(space_chunk_take(sp, &a), 0);
+	ck_assert_int_eq(space_chunk_take(sp, &b), 0);
+	ck_assert_int_eq(space_chunk_take(sp, &c), 0);
+	ck_assert_uint_eq(b, a + CHUNK_BYTES);
+	ck_assert_uint_eq(c, b + CHUNK_BYTES);
+	space_close(&sp);
+}
+END_TEST
+
+START_TEST(given_chunk_is_taken_again_only_after_a_durable_checkpoint)
+{
+	struct space *sp = opened(128 * MIB);
+	uint64_t a, b, c;
+
+	ck_assert_int_eq(space_chunk_take(sp, &a), 0);
+	ck_assert_int_eq(space_chunk_take(sp, &b), 0);
+	checkpoint(sp);
+	space_chunk_give(sp, a);
+	ck_assert(!space_chunk_is_used(sp, a));
+	ck_assert_int_eq(space_chunk_take(sp, &c), 0);
+	ck_assert_uint_ne(c, a);
+	space_captured(sp);
+	ck_assert_int_eq(space_chunk_take(sp, &c), 0);
+	ck_assert_uint_ne(c, a);
+	space_durable(sp);
+	ck_assert_int_eq(space_chunk_take(sp, &c), 0);
+	ck_assert_uint_eq(c, a);
+	space_close(&sp);
+}
+END_TEST
+
+START_TEST(journal_segment_given_during_a_capture_waits_for_the_next_checkpoint)
+{
+	struct space *sp = opened(128 * MIB);
+	uint32_t a, b;
+
+	ck_assert_int_eq(space_segment_take(sp, SEGMENT_JOURNAL, true, &a), 0);
+	space_captured(sp);
+	space_segment_give(sp, a);
+	space_durable(sp);
+	ck_assert_int_eq(space_segment_take(sp, SEGMENT_JOURNAL, true, &b), 0);
+	ck_assert_uint_ne(b, a);
+	checkpoint(sp);
+	ck_assert_int_eq(space_segment_take(sp, SEGMENT_JOURNAL, true, &b), 0);
+	ck_assert_uint_eq(b, a);
+	space_close(&sp);
+}
+END_TEST
+
+START_TEST(full_home_leaves_pages_and_journals_their_room)
+{
+	struct space *sp = opened(128 * MIB);
+	uint64_t chunk, page;
+	uint32_t s, n = 0;
+
+	space_set_replicas(sp, 1);
+	while (space_chunk_take(sp, &chunk) == 0)
+		n++;
+	ck_assert_uint_gt(n, 20 * 32);
+	ck_assert_uint_eq(space_free_bytes(sp), 0);
+	for (uint32_t i = 0; i < n; i++)
+		ck_assert_int_eq(space_page_take(sp, &page), 0);
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(space_segment_take(sp, SEGMENT_JOURNAL, true, &s), 0);
+	space_close(&sp);
+}
+END_TEST
+
+START_TEST(tables_written_and_read_back_say_the_same)
+{
+	struct space *sp = opened(256 * MIB), *back = opened(256 * MIB);
+	uint64_t chunks[100], pages[100];
+	uint32_t journal;
+
+	ck_assert_int_eq(space_segment_take(sp, SEGMENT_JOURNAL, true, &journal), 0);
+	for (int i = 0; i < 100; i++) {
+		ck_assert_int_eq(space_chunk_take(sp, &chunks[i]), 0);
+		ck_assert_int_eq(space_page_take(sp, &pages[i]), 0);
+	}
+	for (int i = 0; i < 100; i += 3) {
+		space_chunk_give(sp, chunks[i]);
+		space_page_give(sp, pages[i]);
+	}
+	space_recovery_begin(back);
+	for (uint32_t p = 0; p < space_segments_pages(sp); p++) {
+		static struct disk_segments d;
+
+		ck_assert(space_segments_dirty(sp, p));
+		space_segments_encode(sp, p, &d);
+		ck_assert(!space_segments_dirty(sp, p));
+		ck_assert_int_eq(space_segments_decode(back, p, &d), 0);
+	}
+	for (uint32_t p = 0; p < space_bitmaps_pages(sp); p++) {
+		static struct disk_bitmaps d;
+
+		space_bitmaps_encode(sp, p, &d);
+		ck_assert_int_eq(space_bitmaps_decode(back, p, &d), 0);
+	}
+	ck_assert_int_eq(space_decoded(back), 0);
+	ck_assert_int_eq(space_segment_take(back, SEGMENT_JOURNAL, true, &journal), -ERR_AGAIN);
+	space_recovery_end(back);
+	for (int i = 0; i < 100; i++) {
+		ck_assert_int_eq(space_chunk_is_used(back, chunks[i]), i % 3 != 0);
+		ck_assert_int_eq(space_page_is_used(back, pages[i]), i % 3 != 0);
+	}
+	ck_assert_uint_eq(space_journal_used_bytes(back), 0); /* nobody marked it */
+	space_close(&sp);
+	space_close(&back);
+}
+END_TEST
+
+START_TEST(marked_journal_segments_stay_and_others_are_refused)
+{
+	struct space *sp = opened(128 * MIB);
+	uint64_t chunk;
+	uint32_t s;
+
+	ck_assert_int_eq(space_chunk_take(sp, &chunk), 0);
+	space_recovery_begin(sp);
+	ck_assert_int_eq(space_segment_mark_journal(sp, 9), 0);
+	ck_assert_int_eq(space_segment_mark_journal(sp, 9), -ERR_CORRUPT);
+	ck_assert_int_eq(space_segment_mark_journal(sp, (uint32_t)(chunk / (2 * MIB))), -ERR_CORRUPT);
+	ck_assert_int_eq(space_segment_mark_journal(sp, 0), -ERR_CORRUPT);
+	ck_assert_int_eq(space_segment_mark_journal(sp, 1000000), -ERR_CORRUPT);
+	space_recovery_end(sp);
+	ck_assert_int_eq(space_segment_kind(sp, 9), SEGMENT_JOURNAL);
+	while (space_segment_take(sp, SEGMENT_JOURNAL, true, &s) == 0)
+		ck_assert_uint_ne(s, 9);
+	space_close(&sp);
+}
+END_TEST
+
+START_TEST(damaged_table_entries_are_refused)
+{
+	struct space *sp = opened(128 * MIB);
+	static struct disk_segments d;
+
+	space_segments_encode(sp, 0, &d);
+	d.segments[5].kind = 9;
+	ck_assert_int_eq(space_segments_decode(sp, 0, &d), -ERR_CORRUPT);
+	d.segments[5].kind = SEGMENT_HOME;
+	d.segments[5].used = 3; /* the bits say 0 */
+	ck_assert_int_eq(space_segments_decode(sp, 0, &d), -ERR_CORRUPT);
+	space_close(&sp);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("store/space");
+	TCase *c = tcase_create("space");
+	SRunner *runner;
+	int failed;
+
+	tcase_add_test(c, superblock_segments_are_never_taken);
+	tcase_add_test(c, journal_stops_at_its_share_unless_guaranteed);
+	tcase_add_test(c, chunks_come_lowest_first_and_side_by_side);
+	tcase_add_test(c, given_chunk_is_taken_again_only_after_a_durable_checkpoint);
+	tcase_add_test(c, journal_segment_given_during_a_capture_waits_for_the_next_checkpoint);
+	tcase_add_test(c, full_home_leaves_pages_and_journals_their_room);
+	tcase_add_test(c, tables_written_and_read_back_say_the_same);
+	tcase_add_test(c, marked_journal_segments_stay_and_others_are_refused);
+	tcase_add_test(c, damaged_table_entries_are_refused);
+	suite_add_tcase(suite, c);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
