@@ -10,7 +10,7 @@
 
 #include "engine/base/err.h"
 #include "engine/store/check.h"
-#include "engine/store/replica.h"
+#include "engine/store/inspect.h"
 #include "tools/ctl/ctl.h"
 #include "tools/ctl/json.h"
 #include "tools/ctl/offline.h"
@@ -119,6 +119,12 @@ static int check_told(const struct ctl *ctl, const char *path, const struct look
 	return c->bad_count == 0 ? CTL_DONE : CTL_FAILED;
 }
 
+static int look_unopened(const struct ctl *ctl, const char *path, int rc)
+{
+	return ctl_fail(ctl, rc == -ERR_NOT_FOUND ? CTL_NOT_FOUND : CTL_FAILED, err_admin_code(rc),
+			rc == -ERR_LOCKED ? "stop the daemon that uses it" : "", "opening %s: %s", path, err_text(rc));
+}
+
 int cmd_store_check(struct ctl *ctl, int argc, char **argv)
 {
 	const char *path;
@@ -134,8 +140,7 @@ int cmd_store_check(struct ctl *ctl, int argc, char **argv)
 		return rc;
 	rc = offline_open(&o, path, &disk);
 	if (rc < 0)
-		return ctl_fail(ctl, rc == -ERR_NOT_FOUND ? CTL_NOT_FOUND : CTL_FAILED, err_admin_code(rc),
-				rc == -ERR_LOCKED ? "stop the daemon that uses it" : "", "opening %s: %s", path, err_text(rc));
+		return look_unopened(ctl, path, rc);
 	c.ctx = &look;
 	offline_arm(&o, &c.done);
 	store_check(o.env, o.disk, &c);
@@ -149,157 +154,40 @@ int cmd_store_check(struct ctl *ctl, int argc, char **argv)
 	return rc;
 }
 
-/* --- inspect --- */
-
-enum section { SECTION_SUPERBLOCK = 1, SECTION_JOURNAL = 2, SECTION_MAP = 4 };
-
-static void inspect_superblock(struct json *j, const struct store *s)
+static void inspect_line(void *ctx, const char *line)
 {
-	struct store_status st;
-	char uuid[UUID_TEXT_BYTES];
-
-	store_status(s, &st);
-	uuid_format(&st.uuid, uuid);
-	json_object(j, "superblock");
-	json_text(j, "uuid", uuid);
-	json_number(j, "size", st.bytes);
-	json_number(j, "used", st.used_bytes);
-	json_number(j, "segment", st.segment_bytes);
-	json_number(j, "journal_size", st.journal_bytes);
-	json_number(j, "journal_used", st.journal_used_bytes);
-	json_number(j, "incarnation", st.incarnation);
-	json_number(j, "checkpoint", st.checkpoint_seq);
-	json_close_object(j);
-}
-
-static void inspect_journal(struct json *j, const struct replica *r)
-{
-	struct epoch_entry epochs[EPOCHS_MAX];
-	uint32_t n = replica_epochs(r, epochs, EPOCHS_MAX);
-	struct replica_status st;
-	char uuid[UUID_TEXT_BYTES];
-
-	replica_status(r, &st);
-	uuid_format(&st.group, uuid);
-	json_text(j, "uuid", uuid);
-	json_number(j, "trim", st.trim.v);
-	json_number(j, "fold", st.fold.v);
-	json_number(j, "commit", st.commit.v);
-	json_number(j, "durable", st.durable.v);
-	json_number(j, "tail", st.tail.v);
-	json_number(j, "content_generation", st.content_generation);
-	json_bool(j, "hole", st.has_hole);
-	json_array(j, "epochs");
-	for (uint32_t i = 0; i < n; i++) {
-		json_object(j, NULL);
-		json_number(j, "number", epochs[i].epoch.number);
-		json_number(j, "site", epochs[i].epoch.site);
-		json_number(j, "incarnation", epochs[i].epoch.incarnation);
-		json_number(j, "first", epochs[i].first.v);
-		json_close_object(j);
-	}
-	json_close_array(j);
-}
-
-static void inspect_map(struct json *j, const struct replica *r)
-{
-	struct replica_volume *list = calloc(VOLUMES_MAX, sizeof(*list));
-	uint32_t n = list == NULL ? 0 : replica_volumes(r, list, VOLUMES_MAX);
-	char uuid[UUID_TEXT_BYTES];
-
-	json_array(j, "volumes");
-	for (uint32_t i = 0; i < n; i++) {
-		uuid_format(&list[i].uuid, uuid);
-		json_object(j, NULL);
-		json_text(j, "name", list[i].name);
-		json_text(j, "uuid", uuid);
-		json_number(j, "slot", list[i].slot);
-		json_number(j, "size", list[i].bytes);
-		json_number(j, "block_size", list[i].block_bytes);
-		json_number(j, "used", list[i].used_bytes);
-		json_bool(j, "deleted", list[i].deleted);
-		json_close_object(j);
-	}
-	json_close_array(j);
-	free(list);
-}
-
-/* One form for people and programs: it is a look inside, not a report. */
-static void inspect_show(const struct ctl *ctl, struct store *s, uint32_t sections)
-{
-	struct replica_status st;
-	struct json j;
-
-	json_begin(&j, stdout);
-	j.pretty = !ctl->json;
-	json_object(&j, NULL);
-	if ((sections & SECTION_SUPERBLOCK) != 0)
-		inspect_superblock(&j, s);
-	if ((sections & (SECTION_JOURNAL | SECTION_MAP)) != 0) {
-		json_array(&j, "groups");
-		for (struct replica *r = replica_next(s, NULL); r != NULL; r = replica_next(s, r)) {
-			replica_status(r, &st);
-			json_object(&j, NULL);
-			json_text(&j, "name", st.name);
-			if ((sections & SECTION_JOURNAL) != 0)
-				inspect_journal(&j, r);
-			if ((sections & SECTION_MAP) != 0)
-				inspect_map(&j, r);
-			json_close_object(&j);
-		}
-		json_close_array(&j);
-	}
-	json_close_object(&j);
-	json_end(&j);
-}
-
-static int inspect_run(const struct ctl *ctl, const char *path, struct offline *o, uint32_t sections)
-{
-	struct store_opts so = {.memory_bytes = 256u << 20, .read_only = true};
-	struct completion done;
-	struct store *store;
-	int rc;
-
-	offline_arm(o, &done);
-	store_open(o->env, o->disk, &so, &store, &done);
-	rc = offline_wait(o, &done);
-	if (rc < 0)
-		return ctl_fail(ctl, CTL_FAILED, err_admin_code(rc), "", "opening the store %s: %s", path, err_text(rc));
-	inspect_show(ctl, store, sections);
-	offline_arm(o, &done);
-	store_close(&store, &done);
-	(void)offline_wait(o, &done);
-	return CTL_DONE;
+	(void)ctx;
+	printf("%s\n", line);
 }
 
 int cmd_store_inspect(struct ctl *ctl, int argc, char **argv)
 {
-	static const char *const words[] = {"superblock", "journal", "map"};
 	const struct opt opts[] = {{NULL, NULL, NULL, false}};
 	struct uring_disk_options disk = {.read_only = true};
+	struct store_inspect q = {.json = ctl->json, .line = inspect_line};
 	const char *args[6] = {NULL};
-	uint32_t sections = 0;
 	struct offline o;
 	int rc = ctl_parse(ctl, argc, argv, opts, 1, 6, args);
 
 	if (rc != 0)
 		return rc;
 	for (uint32_t i = 1; i < ARRAY_COUNT(args) && args[i] != NULL; i++) {
-		uint32_t before = sections;
+		uint32_t part = inspect_part(args[i]);
 
-		for (uint32_t k = 0; k < ARRAY_COUNT(words); k++)
-			sections |= strcmp(args[i], words[k]) == 0 ? 1u << k : 0u;
-		if (strcmp(args[i], "segments") == 0)
-			return ctl_later(ctl, "store inspect segments");
-		if (sections == before)
-			return ctl_usage(ctl, "'%.40s' is none of superblock, segments, journal, map", args[i]);
+		if (part == 0)
+			return ctl_usage(ctl, "'%.40s' is none of superblock, segments, journal, map, groups", args[i]);
+		q.parts |= part;
 	}
+	if (q.parts == 0)
+		q.parts = INSPECT_ALL;
 	rc = offline_open(&o, args[0], &disk);
 	if (rc < 0)
-		return ctl_fail(ctl, rc == -ERR_NOT_FOUND ? CTL_NOT_FOUND : CTL_FAILED, err_admin_code(rc),
-				rc == -ERR_LOCKED ? "stop the daemon that uses it" : "", "opening %s: %s", args[0],
-				err_text(rc));
-	rc = inspect_run(ctl, args[0], &o, sections != 0 ? sections : SECTION_SUPERBLOCK | SECTION_JOURNAL | SECTION_MAP);
+		return look_unopened(ctl, args[0], rc);
+	offline_arm(&o, &q.done);
+	store_inspect(o.env, o.disk, &q);
+	rc = offline_wait(&o, &q.done);
+	if (rc < 0)
+		rc = ctl_fail(ctl, CTL_FAILED, err_admin_code(rc), "", "opening the store %s: %s", args[0], err_text(rc));
 	offline_close(&o);
 	return rc;
 }

@@ -26,17 +26,10 @@ void json_end(struct json *j)
 	fputc('\n', j->out);
 }
 
-static void json_line(const struct json *j)
-{
-	fprintf(j->out, "\n%*s", (int)(j->depth * 2), "");
-}
-
 static void json_key(struct json *j, const char *key)
 {
 	if (j->filled[j->depth])
-		fputs(j->depth == 0 ? "\n" : j->pretty ? "," : ", ", j->out);
-	if (j->pretty && j->depth != 0)
-		json_line(j);
+		fputs(j->depth == 0 ? "\n" : ", ", j->out);
 	j->filled[j->depth] = true;
 	if (key == NULL)
 		return;
@@ -55,12 +48,8 @@ static void json_open(struct json *j, const char *key, char bracket)
 
 static void json_shut(struct json *j, char bracket)
 {
-	bool filled = j->filled[j->depth];
-
 	assert(j->depth > 0);
 	j->depth--;
-	if (j->pretty && filled)
-		json_line(j);
 	fputc(bracket, j->out);
 }
 

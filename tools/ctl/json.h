@@ -13,7 +13,6 @@ struct json {
 	FILE *out;
 	bool filled[JSON_DEPTH_MAX]; /* this level has a member already */
 	uint32_t depth;
-	bool pretty; /* one member per line, for people */
 };
 
 void json_begin(struct json *j, FILE *out);
