@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "engine/base/err.h"
 #include "tests/sim/site_sim.h"
@@ -337,7 +339,7 @@ static bool run_one(const struct scenario *x, uint64_t seed, uint32_t mutant)
 
 	assert(s != NULL);
 	s->kinds = counts;
-	s->rules_mutant = mutant;
+	sim_set_mutant(s, mutant);
 	sim_open(s, seed);
 	if (sim_setup(s, VOLUME_BYTES)) {
 		s->clients[s->client_count++] = client_new(s->w, &o);
@@ -361,24 +363,71 @@ static bool run_one(const struct scenario *x, uint64_t seed, uint32_t mutant)
 	return ok;
 }
 
+/* True: with this mutant the scenario fails, by an assertion or a violation. */
+static bool run_mutant(const struct scenario *x, uint64_t seed, uint32_t mutant)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(run_one(x, seed, mutant) ? 0 : 1);
+	return waitpid(pid, &status, 0) == pid && !(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: scenarios [--seeds A..B] [--mutant NAME] [SCENARIO]\n");
+	return 2;
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t from = 1, to = 3;
-	uint32_t passed = 0, failed = 0;
-	const char *only = argc > 1 ? argv[1] : NULL;
+	uint32_t passed = 0, failed = 0, mutant = 0;
+	const char *only = NULL;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	if (argc > 2)
-		from = to = strtoull(argv[2], NULL, 10);
-	for (uint32_t i = 0; i < ARRAY_COUNT(scenarios); i++) {
-		if (only != NULL && strcmp(only, "all") != 0 && strcmp(only, scenarios[i].name) != 0)
-			continue;
-		for (uint64_t seed = from; seed <= to; seed++) {
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc) {
+			char *end;
+
+			from = to = strtoull(argv[++i], &end, 10);
+			if (strncmp(end, "..", 2) == 0)
+				to = strtoull(end + 2, NULL, 10);
+		} else if (strcmp(argv[i], "--mutant") == 0 && i + 1 < argc) {
+			i++;
+			for (mutant = 0; sim_mutant_names[mutant] != NULL; mutant++) {
+				if (strcmp(sim_mutant_names[mutant], argv[i]) == 0)
+					break;
+			}
+			if (sim_mutant_names[mutant] == NULL)
+				return usage();
+		} else if (argv[i][0] == '-') {
+			return usage();
+		} else {
+			only = argv[i];
+		}
+	}
+	for (uint64_t seed = from; seed <= to; seed++) {
+		for (uint32_t i = 0; i < ARRAY_COUNT(scenarios); i++) {
+			if (only != NULL && strcmp(only, scenarios[i].name) != 0)
+				continue;
+			if (mutant != 0 && run_mutant(&scenarios[i], seed, mutant)) {
+				printf("mutant %s: found by %s after %llu seeds\n", sim_mutant_names[mutant],
+				       scenarios[i].name, (unsigned long long)(seed - from + 1));
+				return 0;
+			}
+			if (mutant != 0)
+				continue;
 			if (run_one(&scenarios[i], seed, 0))
 				passed++;
 			else
 				failed++;
 		}
+	}
+	if (mutant != 0) {
+		printf("mutant %s: NOT FOUND\n", sim_mutant_names[mutant]);
+		return 1;
 	}
 	printf("%u passed, %u failed, 0 skipped\n", passed, failed);
 	return failed > 0 || passed == 0;

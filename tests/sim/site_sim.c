@@ -15,35 +15,6 @@
 #define VOLUME_BYTES (24ull << 20)
 #define LIVE_NS (20 * SEC_NS)
 
-/* Numbers: rules 1.., repl 101.., store 201..; names in the order of runner's list. */
-static const char *const mutant_names[] = {"none",
-					   "no-lease",
-					   "grant-during-claim",
-					   "no-grace",
-					   "unconfirmed-drop",
-					   "add-not-counted",
-					   "no-gate",
-					   "no-tail",
-					   "no-quiesce",
-					   "open-before-commit",
-					   "any-incarnation",
-					   "commit-alone",
-					   "cut-below-commit",
-					   "ack-before-durable",
-					   "skip-chain",
-					   "ack-while-staging",
-					   "old-epoch",
-					   "store-ack-before-durable",
-					   "fold-beyond-commit",
-					   "skip-chain-check",
-					   "trim-early",
-					   "no-floor",
-					   "base-overwrites",
-					   "no-home-flush",
-					   NULL};
-#define RULES_MUTANTS 11u
-#define REPL_MUTANTS 5u
-
 static struct runner_kind kinds[SIM_KINDS] = {
 	[SIM_ACKED] = {"writes acknowledged", 0, true},
 	[SIM_READS] = {"reads checked", 0, true},
@@ -293,12 +264,7 @@ static void run(const struct runner_opts *o, uint64_t seed, struct runner_result
 
 	assert(s != NULL);
 	s->kinds = counts;
-	if (o->mutant > RULES_MUTANTS + REPL_MUTANTS)
-		s->store_mutant = o->mutant - RULES_MUTANTS - REPL_MUTANTS;
-	else if (o->mutant > RULES_MUTANTS)
-		s->repl_mutant = o->mutant - RULES_MUTANTS;
-	else
-		s->rules_mutant = o->mutant;
+	sim_set_mutant(s, o->mutant);
 	sim_open(s, seed);
 	seed_flow(s, seed);
 	ret->failed = s->failed;
@@ -323,7 +289,7 @@ static void run(const struct runner_opts *o, uint64_t seed, struct runner_result
 int main(int argc, char **argv)
 {
 	struct runner r = {.name = "sim_sites",
-			   .mutants = mutant_names,
+			   .mutants = sim_mutant_names,
 			   .kinds = kinds,
 			   .kind_count = SIM_KINDS,
 			   .kinds_from = 50,

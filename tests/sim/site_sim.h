@@ -143,6 +143,10 @@ struct sim {
 void sim_fail(struct sim *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void sim_say(struct sim *s, const char *fmt, ...) PRINTF_LIKE(2, 3); /* with TS_TEST_LOG */
 
+/* site_mutants.c: names of seeded bugs, NULL at the end; [0] is "none". */
+extern const char *const sim_mutant_names[];
+void sim_set_mutant(struct sim *s, uint32_t mutant);
+
 /* site_world.c */
 void sim_open(struct sim *s, uint64_t seed);
 void sim_close(struct sim *s);
