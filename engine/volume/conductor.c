@@ -310,6 +310,8 @@ static void conductor_reap(struct conductor *c)
 	LIST_FOR_EACH_SAFE(n, &c->groups) {
 		struct group *g = container_of(n, struct group, link);
 
+		if (g->dropped && replica_find(c->store, &g->uuid) == NULL)
+			group_refresh_volumes(g); /* none is left: they go with their last clients */
 		group_reap_volumes(g);
 		if (!g->dropped || !group_is_idle(g) || replica_find(c->store, &g->uuid) != NULL ||
 		    !list_empty(&g->volumes))
