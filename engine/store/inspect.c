@@ -20,7 +20,7 @@
 #include "engine/store/index.h"
 #include "engine/store/store_state.h"
 
-#define LINE_BYTES 512
+#define LINE_BYTES 1024
 
 struct inspecting {
 	struct op op;
