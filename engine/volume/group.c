@@ -127,6 +127,8 @@ static void group_source_facts(struct group *g, struct rules_facts *f)
 	LIST_FOR_EACH(n, &g->flights) {
 		struct flight *fl = container_of(n, struct flight, link);
 
+		if (fl->record == g->stuck)
+			break; /* not appended here yet, not offered to the peer */
 		if (g->source == NULL || fl->end.v > f->source_durable.v) {
 			f->unacked_since = fl->at;
 			break;
@@ -323,21 +325,25 @@ static void group_shut(struct group *g)
 static void group_track_suspension(struct group *g)
 {
 	uint64_t now = clock_now(g->c->env->clock).v;
-	bool waiting = g->open_epoch != 0 && (!list_empty(&g->flights) || !list_empty(&g->queued) ||
-					      !list_empty(&g->parked));
+	bool waiting = !list_empty(&g->flights) || !list_empty(&g->queued) || !list_empty(&g->parked);
 	struct list_link *n = list_first(&g->flights);
 	uint64_t since = n != NULL ? container_of(n, struct flight, link)->at.v : now;
 
-	if (!waiting || (g->eff.may_read && g->eff.admit && now - since < g->c->o.timers.drop_ms * MS_NS)) {
+	if (g->open_epoch == 0 ||
+	    (g->eff.may_read && g->eff.admit && now - since < g->c->o.timers.drop_ms * MS_NS)) {
 		g->suspended_since.v = 0;
 		return;
 	}
 	if (g->suspended_since.v == 0) {
+		if (!waiting)
+			return; /* nobody has noticed */
 		g->suspended_since.v = now;
 		counter_add(g->c->env->counters, CTR_AUTHORITY_WAITS, 1);
 	}
-	if (now - g->suspended_since.v > g->c->o.timers.suspend_max_ms * MS_NS)
+	if (now - g->suspended_since.v > g->c->o.timers.suspend_max_ms * MS_NS) {
 		volume_revoke_all(g);
+		group_io_give_up(g); /* else their sockets stay open until the end of the suspension */
+	}
 }
 
 static void group_arm(struct group *g)

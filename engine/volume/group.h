@@ -25,7 +25,8 @@ struct flight {
 	struct record *record;
 	struct list ios; /* struct volume_io.link */
 	struct lsn end;
-	struct mono_ns at;
+	struct mono_ns at; /* sealed, then: appended and offered to the peer */
+	bool orphan;	   /* its operations were given up when clients had waited too long */
 	struct list_link link;
 };
 
@@ -86,6 +87,7 @@ struct group {
 	uint32_t ios; /* operations of clients in flight, any phase */
 	struct list flights; /* in LSN order */
 	uint32_t flight_count;
+	uint32_t orphans; /* flights that nobody waits for any more */
 	struct flight flight_pool[FLIGHTS_MAX];
 	struct list flights_free;
 	struct record *stuck; /* sealed, refused by a full journal; its flight is flights' last */
@@ -164,6 +166,7 @@ void group_repl_progress(struct group *g);
 /* group_io.c: records */
 void group_io_progress(struct group *g); /* commit, answer, seal */
 void group_io_abort(struct group *g);	 /* the epoch is over: everything in flight ends -ERR_CLOSED */
+void group_io_give_up(struct group *g);	 /* clients waited for suspend_max: their operations end so, too */
 MUST_CHECK int group_append_control(struct group *g, enum record_type type, const void *body,
 				    uint32_t body_bytes, struct lsn *ret_end);
 void group_refresh_volumes(struct group *g);

@@ -30,6 +30,7 @@ static struct flight *flight_take(struct group *g);
 static void flight_give(struct group *g, struct flight *f);
 static int group_append(struct group *g, struct flight *f);
 static void group_seal_one(struct group *g);
+static void group_io_end_waiting(struct group *g);
 
 void group_io_progress(struct group *g)
 {
@@ -116,6 +117,7 @@ static struct flight *flight_take(struct group *g)
 	f = container_of(n, struct flight, link);
 	list_init(&f->ios);
 	f->record = NULL;
+	f->orphan = false;
 	g->flight_count++;
 	return f;
 }
@@ -125,6 +127,10 @@ static void flight_give(struct group *g, struct flight *f)
 	assert(list_empty(&f->ios));
 	if (f->record != NULL)
 		record_unref(&f->record);
+	if (f->orphan) {
+		assert(g->orphans > 0);
+		g->orphans--;
+	}
 	g->flight_count--;
 	list_push_back(&g->flights_free, &f->link);
 }
@@ -262,6 +268,7 @@ static void group_seal(struct group *g, struct flight *f, struct record_spec *sp
 	spec->wall = clock_wall(g->c->env->clock);
 	record_seal(f->record, spec);
 	f->end = f->record->view.end;
+	f->at = clock_now(g->c->env->clock);
 	list_push_back(&g->flights, &f->link);
 }
 
@@ -322,6 +329,18 @@ int group_append_control(struct group *g, enum record_type type, const void *bod
 	return 0;
 }
 
+/* What has no LSN: writes that wait for a record, reads that wait for a lease. */
+static void group_io_end_waiting(struct group *g)
+{
+	struct list_link *n;
+
+	while ((n = list_pop_front(&g->queued)) != NULL)
+		volume_io_ended(container_of(n, struct volume_io, link), -ERR_CLOSED);
+	g->queued_blocks = 0;
+	while ((n = list_pop_front(&g->parked)) != NULL)
+		volume_io_ended(container_of(n, struct volume_io, link), -ERR_CLOSED);
+}
+
 /* The epoch is over: nothing in flight is answered (J13). */
 void group_io_abort(struct group *g)
 {
@@ -341,11 +360,25 @@ void group_io_abort(struct group *g)
 			volume_io_ended(container_of(n, struct volume_io, link), -ERR_CLOSED);
 		flight_give(g, f);
 	}
-	while ((n = list_pop_front(&g->queued)) != NULL)
-		volume_io_ended(container_of(n, struct volume_io, link), -ERR_CLOSED);
-	g->queued_blocks = 0;
-	while ((n = list_pop_front(&g->parked)) != NULL)
-		volume_io_ended(container_of(n, struct volume_io, link), -ERR_CLOSED);
+	group_io_end_waiting(g);
+}
+
+/* What has an LSN stays undecided (J13); what has none never happens. */
+void group_io_give_up(struct group *g)
+{
+	struct list_link *n;
+
+	LIST_FOR_EACH(l, &g->flights) {
+		struct flight *f = container_of(l, struct flight, link);
+
+		if (!f->orphan && !list_empty(&f->ios)) {
+			f->orphan = true;
+			g->orphans++;
+		}
+		while ((n = list_pop_front(&f->ios)) != NULL)
+			volume_io_ended(container_of(n, struct volume_io, link), -ERR_CLOSED);
+	}
+	group_io_end_waiting(g);
 }
 
 static struct volume *group_volume(struct group *g, uint32_t slot)

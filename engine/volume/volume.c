@@ -6,6 +6,8 @@
  *              V2 -ERR_CLOSED is the only answer once an epoch is over; everything else is decided
  *                 before an LSN is given (QUORUM J13).
  *              V3 A read is answered only if a lease is held after the content was read (R9).
+ *              V4 An operation given up with an LSN may still happen: nobody is let in before it is
+ *                 decided, so it is never merged with, nor read around, by a later one.
  * States.      IO_GATE -> IO_EDGE -> IO_MERGE -> IO_EDGE -> IO_QUEUED -> IO_END   (writes)
  *              IO_GATE -> IO_READING -> IO_LEASE -> IO_END                        (reads)
  * Ownership.   volume_io is the client's; a reference on its buf is held until the end.
@@ -51,16 +53,21 @@ static int volume_refusal(const struct group *g, char *message, uint32_t bytes)
 			 conductor_site_name(c, g->view.primary), conductor_site_name(c, c->o.site));
 		return -ERR_NOT_PRIMARY;
 	}
-	snprintf(message, bytes, "group %s is not being served at site %s yet: try again", g->name,
-		 conductor_site_name(c, c->o.site));
+	if (g->open_epoch != 0)
+		snprintf(message, bytes, "group %s is suspended: see 'twinshore explain %s'", g->name, g->name);
+	else
+		snprintf(message, bytes, "group %s is not being served at site %s yet: try again", g->name,
+			 conductor_site_name(c, c->o.site));
 	return -ERR_SUSPENDED;
 }
 
-/* Suspended for longer than suspend_max: clients are closed and refused. */
+/* Suspended for longer than suspend_max: clients are closed and refused, until what was left
+ * undecided then is decided (V4). */
 static bool group_is_shut(const struct group *g)
 {
-	return g->suspended_since.v != 0 &&
-	       clock_now(g->c->env->clock).v - g->suspended_since.v > g->c->o.timers.suspend_max_ms * MS_NS;
+	return g->orphans != 0 ||
+	       (g->suspended_since.v != 0 &&
+		clock_now(g->c->env->clock).v - g->suspended_since.v > g->c->o.timers.suspend_max_ms * MS_NS);
 }
 
 static int volume_find_only(struct conductor *c, struct volume **ret, char *message, uint32_t bytes)
@@ -86,7 +93,7 @@ static int volume_find_only(struct conductor *c, struct volume **ret, char *mess
 		snprintf(message, bytes, "this site has no volume yet");
 		return -ERR_NOT_FOUND;
 	}
-	if (only->g->open_epoch == 0)
+	if (only->g->open_epoch == 0 || group_is_shut(only->g))
 		return volume_refusal(only->g, message, bytes);
 	*ret = only;
 	return 0;
@@ -124,10 +131,8 @@ int volume_find(struct conductor *c, const char *name, uint32_t name_bytes, stru
 		snprintf(message, message_bytes, "group %s has no such volume", g->name);
 		return -ERR_NOT_FOUND;
 	}
-	if (group_is_shut(g)) {
-		snprintf(message, message_bytes, "group %s is suspended: see 'twinshore explain %s'", g->name, g->name);
-		return -ERR_SUSPENDED;
-	}
+	if (group_is_shut(g))
+		return volume_refusal(g, message, message_bytes);
 	*ret_volume = v;
 	return 0;
 }
@@ -166,6 +171,8 @@ int volume_attach(struct volume *v, struct volume_client *client)
 	assert(completion_armed(&client->revoked));
 	if (v->g->open_epoch == 0 || v->gone)
 		return -ERR_NOT_PRIMARY;
+	if (group_is_shut(v->g))
+		return -ERR_SUSPENDED; /* V4 */
 	client->volume = v;
 	client->epoch = v->g->open_epoch;
 	client->in_flight = 0;
@@ -239,7 +246,7 @@ void volume_submit(struct volume_client *client, struct volume_io *io)
 	g->ios++;
 	s->phase = IO_END;
 	s->rc = io_check(v, io);
-	if (g->open_epoch == 0 || g->open_epoch != client->epoch || v->gone)
+	if (!volume_io_is_open(io) || v->gone)
 		s->rc = -ERR_CLOSED;
 	else if (s->rc == 0 && io->kind != VOLUME_FLUSH && io->bytes != 0)
 		s->phase = IO_GATE;
@@ -256,7 +263,7 @@ void volume_submit(struct volume_client *client, struct volume_io *io)
 
 bool volume_io_is_open(const struct volume_io *io)
 {
-	return io->client->volume->g->open_epoch == io->client->epoch;
+	return io->client->volume->g->open_epoch == io->client->epoch && completion_armed(&io->client->revoked);
 }
 
 void volume_io_ended(struct volume_io *io, int rc)
