@@ -4,7 +4,7 @@
  * the primary across sites, and verifies the record against a volume.
  *
  *   ack_writer write  --record FILE --seconds S [--count N] [--depth 16] [--seed N] [--window-mib N]
- *                     [--mark LOG] URI...
+ *                     [--rate N] [--mark LOG] URI...
  *   ack_writer verify --record FILE [--until-mark N] URI
  *
  * Every 512-byte sector written carries the number of its write.  A sector read back may hold write
@@ -14,6 +14,10 @@
  * --mark LOG: each entry also says how long that file is at this moment; when it is the log of a
  * disk, what is acknowledged by then must survive any cut of the log at or after that length.
  * --until-mark N: an acknowledgement with a later mark has not happened yet.
+ * --rate N: at most so many writes per second.
+ *
+ * A connection that is silent is kept while the other sites are asked: what it answers meanwhile counts.
+ * Only when another site serves is it closed, and its writes are given up, before anything is written there.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,7 +36,7 @@
 #define DEPTH_MAX 64
 #define WRITE_MAX (1u << 20)
 #define CONNECT_MS 400
-#define SILENT_MS 1500 /* no answer for so long: try the next site */
+#define SILENT_MS 250 /* no answer for so long: ask the other sites, too */
 
 enum entry_kind { ENTRY_ISSUED = 1, ENTRY_ACKED = 2, ENTRY_GIVEN_UP = 3 };
 
@@ -50,13 +54,15 @@ struct slot {
 
 struct writer {
 	FILE *record;
-	struct nbd_handle *h;
+	struct nbd_handle *h, *other; /* other: asked while h is silent */
+	uint64_t other_until_ns;
 	struct slot slots[DEPTH_MAX];
 	int depth, busy, mark_fd; /* -1: no marks */
+	uint64_t rate;		  /* 0: no limit */
 	uint64_t volume_bytes, seed, number, acked, connects;
 	uint64_t last_ack_ns, gap_ns, gap_at_ns;
 	char **uris;
-	int uri_count, uri_next;
+	int uri_count, uri_next, uri_now; /* asked next, and the one of h */
 };
 
 static uint64_t now_ns(void)
@@ -100,7 +106,8 @@ static void fill(uint8_t *data, uint64_t number, uint64_t off, uint32_t bytes)
 		uint64_t head[2] = {number, (off + i) / SECTOR};
 
 		memcpy(data + i, head, sizeof(head));
-		memset(data + i + sizeof(head), (int)(number * 31 + i / SECTOR) & 0xff, SECTOR - sizeof(head));
+		memset(data + i + sizeof(head), (int)(number * 31 + i / SECTOR) & 0xff,
+		       SECTOR - sizeof(head));
 	}
 }
 
@@ -109,22 +116,32 @@ static bool is_alive(struct nbd_handle *h)
 	return nbd_aio_is_dead(h) == 0 && nbd_aio_is_closed(h) == 0;
 }
 
-static struct nbd_handle *try_connect(const char *uri)
+static struct nbd_handle *begin_connect(const char *uri)
 {
 	struct nbd_handle *h = nbd_create();
-	uint64_t until = now_ns() + CONNECT_MS * 1000000ull;
 
 	if (h == NULL)
 		return NULL;
 	nbd_set_uri_allow_local_file(h, true);
 	nbd_set_request_block_size(h, false); /* sectors, whatever the volume's blocks are */
-	if (nbd_aio_connect_uri(h, uri) == 0) {
-		while (now_ns() < until && nbd_aio_is_connecting(h) == 1)
-			if (nbd_poll(h, 50) < 0)
-				break;
-		if (nbd_aio_is_ready(h) == 1)
-			return h;
-	}
+	if (nbd_aio_connect_uri(h, uri) == 0)
+		return h;
+	nbd_close(h);
+	return NULL;
+}
+
+static struct nbd_handle *try_connect(const char *uri)
+{
+	struct nbd_handle *h = begin_connect(uri);
+	uint64_t until = now_ns() + CONNECT_MS * 1000000ull;
+
+	if (h == NULL)
+		return NULL;
+	while (now_ns() < until && nbd_aio_is_connecting(h) == 1)
+		if (nbd_poll(h, 50) < 0)
+			break;
+	if (nbd_aio_is_ready(h) == 1)
+		return h;
 	nbd_close(h);
 	return NULL;
 }
@@ -138,8 +155,45 @@ static void give_up(struct writer *w)
 		}
 	w->busy = 0;
 	if (w->h != NULL)
-		nbd_close(w->h); /* before the next site is asked: nothing of it is answered later */
+		nbd_close(
+			w->h); /* before the next site is asked: nothing of it is answered later */
 	w->h = NULL;
+}
+
+static void forget_other(struct writer *w)
+{
+	if (w->other != NULL)
+		nbd_close(w->other);
+	w->other = NULL;
+}
+
+/* While w->h is silent: ask the other sites in turn, a little at a time; true: one serves, w->h is that now. */
+static bool ask_others(struct writer *w)
+{
+	if (w->uri_count == 1)
+		return false;
+	if (w->other == NULL) {
+		w->uri_next = (w->uri_next + 1) % w->uri_count;
+		if (w->uri_next == w->uri_now)
+			w->uri_next = (w->uri_next + 1) % w->uri_count;
+		w->other = begin_connect(w->uris[w->uri_next]);
+		w->other_until_ns = now_ns() + CONNECT_MS * 1000000ull;
+		if (w->other == NULL)
+			return false;
+	}
+	if (nbd_aio_is_connecting(w->other) == 1)
+		(void)nbd_poll(w->other, 10);
+	if (nbd_aio_is_ready(w->other) == 1) {
+		give_up(w);
+		w->h = w->other;
+		w->other = NULL;
+		w->uri_now = w->uri_next;
+		w->connects++;
+		return true;
+	}
+	if (nbd_aio_is_connecting(w->other) != 1 || now_ns() > w->other_until_ns)
+		forget_other(w);
+	return false;
 }
 
 static bool connect_next(struct writer *w)
@@ -152,6 +206,7 @@ static bool connect_next(struct writer *w)
 		nanosleep(&pause, NULL); /* between attempts, not for an event */
 		return false;
 	}
+	w->uri_now = w->uri_next;
 	w->connects++;
 	if (w->volume_bytes == 0)
 		w->volume_bytes = (uint64_t)nbd_get_size(w->h);
@@ -167,7 +222,8 @@ static int completed(void *user, int *error)
 
 static void issue(struct writer *w, struct slot *s, uint64_t window)
 {
-	static const uint32_t sizes[] = {512, 1024, 4096, 4096, 4096, 8192, 12288, 65536, 131072, 1048576};
+	static const uint32_t sizes[] = {512,  1024,  4096,  4096,   4096,
+					 8192, 12288, 65536, 131072, 1048576};
 	uint32_t pick = (uint32_t)(random_next(&w->seed) % 64);
 	uint64_t span = window != 0 && window < w->volume_bytes ? window : w->volume_bytes;
 	nbd_completion_callback cb = {.callback = completed};
@@ -179,7 +235,8 @@ static void issue(struct writer *w, struct slot *s, uint64_t window)
 	s->number = ++w->number;
 	fill(s->data, s->number, s->off, s->bytes);
 	note(w, ENTRY_ISSUED, s);
-	s->cookie = nbd_aio_pwrite(w->h, s->data, s->bytes, s->off, cb, s->number % 16 == 0 ? LIBNBD_CMD_FLAG_FUA : 0);
+	s->cookie = nbd_aio_pwrite(w->h, s->data, s->bytes, s->off, cb,
+				   s->number % 16 == 0 ? LIBNBD_CMD_FLAG_FUA : 0);
 	s->busy = true;
 	w->busy++;
 }
@@ -200,7 +257,9 @@ static bool reap(struct writer *w)
 			continue;
 		if (rc < 0) {
 			if (is_alive(w->h)) {
-				fprintf(stderr, "ack_writer: a write was answered with an error: %s\n", nbd_get_error());
+				fprintf(stderr,
+					"ack_writer: a write was answered with an error: %s\n",
+					nbd_get_error());
 				exit(3); /* never, on a role change */
 			}
 			return false;
@@ -218,9 +277,15 @@ static bool reap(struct writer *w)
 	return true;
 }
 
+static bool may_issue(const struct writer *w, uint64_t first, uint64_t begin)
+{
+	return w->rate == 0 || (w->number - first) * 1000000000ull < (now_ns() - begin) * w->rate;
+}
+
 static int run_write(struct writer *w, double seconds, uint64_t count, uint64_t window)
 {
-	uint64_t begin = now_ns(), end = begin + (uint64_t)(seconds * 1e9), heard = begin;
+	uint64_t begin = now_ns(), end = begin + (uint64_t)(seconds * 1e9), heard = begin,
+		 first = w->number;
 
 	while (now_ns() < end && (count == 0 || w->acked < count)) {
 		uint64_t before = w->acked;
@@ -229,10 +294,11 @@ static int run_write(struct writer *w, double seconds, uint64_t count, uint64_t 
 			continue;
 		if (w->h != NULL && w->busy == 0)
 			heard = now_ns();
-		for (int i = 0; i < w->depth; i++)
+		for (int i = 0; i < w->depth && may_issue(w, first, begin); i++)
 			if (!w->slots[i].busy)
 				issue(w, &w->slots[i], window);
-		if (nbd_poll(w->h, 100) < 0 || !reap(w) || !is_alive(w->h)) {
+		if (nbd_poll(w->h, w->other != NULL || w->rate != 0 ? 10 : 100) < 0 || !reap(w) ||
+		    !is_alive(w->h)) {
 			if (w->h != NULL)
 				reap(w); /* what was answered before the end counts */
 			give_up(w);
@@ -240,19 +306,21 @@ static int run_write(struct writer *w, double seconds, uint64_t count, uint64_t 
 		}
 		if (w->acked != before)
 			heard = now_ns();
-		else if (now_ns() - heard > SILENT_MS * 1000000ull) {
-			give_up(w);
-			w->uri_next = (w->uri_next + 1) % w->uri_count;
-		}
+		if (now_ns() - heard < SILENT_MS * 1000000ull)
+			forget_other(w);
+		else if (ask_others(w))
+			heard = now_ns();
 	}
+	forget_other(w);
 	while (w->h != NULL && w->busy > 0 && now_ns() < end + 3000000000ull)
 		if (nbd_poll(w->h, 100) < 0 || !reap(w))
 			break;
 	give_up(w);
 	printf("{\"issued\": %llu, \"acknowledged\": %llu, \"seconds\": %.3f, \"longest_gap_seconds\": %.3f, "
 	       "\"gap_began_ns\": %llu, \"connects\": %llu}\n",
-	       (unsigned long long)w->number, (unsigned long long)w->acked, (double)(now_ns() - begin) / 1e9,
-	       (double)w->gap_ns / 1e9, (unsigned long long)w->gap_at_ns, (unsigned long long)w->connects);
+	       (unsigned long long)w->number, (unsigned long long)w->acked,
+	       (double)(now_ns() - begin) / 1e9, (double)w->gap_ns / 1e9,
+	       (unsigned long long)w->gap_at_ns, (unsigned long long)w->connects);
 	return w->acked > 0 ? 0 : 1;
 }
 
@@ -317,7 +385,8 @@ static int check_sectors(const struct history *hist, struct nbd_handle *h)
 	for (uint64_t n = 1; n < hist->count; n++) {
 		const struct write *x = &hist->writes[n];
 
-		for (uint64_t s = x->off / SECTOR; x->acked && s < (x->off + x->bytes) / SECTOR; s++)
+		for (uint64_t s = x->off / SECTOR; x->acked && s < (x->off + x->bytes) / SECTOR;
+		     s++)
 			if (newest[s] < x->issued_at)
 				newest[s] = x->issued_at;
 	}
@@ -325,8 +394,9 @@ static int check_sectors(const struct history *hist, struct nbd_handle *h)
 		uint64_t bytes = hist->extent - off < WRITE_MAX ? hist->extent - off : WRITE_MAX;
 
 		if (nbd_pread(h, data, bytes, off, 0) < 0) {
-			fprintf(stderr, "ack_writer: reading %llu at %llu: %s\n", (unsigned long long)bytes,
-				(unsigned long long)off, nbd_get_error());
+			fprintf(stderr, "ack_writer: reading %llu at %llu: %s\n",
+				(unsigned long long)bytes, (unsigned long long)off,
+				nbd_get_error());
 			return 1;
 		}
 		for (uint64_t i = 0; i < bytes; i += SECTOR) {
@@ -346,19 +416,25 @@ static int check_sectors(const struct history *hist, struct nbd_handle *h)
 				x = &hist->writes[head[0]];
 				fill(want, head[0], x->off, SECTOR);
 				fill(want, head[0], off + i, SECTOR);
-				memset(want + 16, (int)(head[0] * 31 + (off + i - x->off) / SECTOR) & 0xff, SECTOR - 16);
-				if (off + i < x->off || off + i >= x->off + x->bytes || memcmp(want, data + i, SECTOR) != 0)
+				memset(want + 16,
+				       (int)(head[0] * 31 + (off + i - x->off) / SECTOR) & 0xff,
+				       SECTOR - 16);
+				if (off + i < x->off || off + i >= x->off + x->bytes ||
+				    memcmp(want, data + i, SECTOR) != 0)
 					why = "content of another place, or torn";
 				else if (x->ended_at != 0 && newest[sector] > x->ended_at)
-					why = x->acked ? "an acknowledged write is lost" : "a write given up took effect late";
+					why = x->acked ? "an acknowledged write is lost"
+						       : "a write given up took effect late";
 			}
 			if (why != NULL && ++bad <= 10)
-				fprintf(stderr, "ack_writer: sector %llu holds write %llu: %s\n", (unsigned long long)sector,
-					(unsigned long long)head[0], why);
+				fprintf(stderr, "ack_writer: sector %llu holds write %llu: %s\n",
+					(unsigned long long)sector, (unsigned long long)head[0],
+					why);
 		}
 	}
 	printf("{\"acknowledged\": %llu, \"sectors_checked\": %llu, \"sectors_wrong\": %llu}\n",
-	       (unsigned long long)hist->acked, (unsigned long long)checked, (unsigned long long)bad);
+	       (unsigned long long)hist->acked, (unsigned long long)checked,
+	       (unsigned long long)bad);
 	free(newest);
 	free(data);
 	return bad == 0 ? 0 : 1;
@@ -386,11 +462,17 @@ static int run_verify(const char *record, uint64_t until, const char *uri)
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {{"record", required_argument, NULL, 'r'}, {"seconds", required_argument, NULL, 's'},
-						{"count", required_argument, NULL, 'c'}, {"depth", required_argument, NULL, 'd'},
-						{"seed", required_argument, NULL, 'e'}, {"window-mib", required_argument, NULL, 'w'},
-						{"first", required_argument, NULL, 'f'}, {"mark", required_argument, NULL, 'm'},
-						{"until-mark", required_argument, NULL, 'u'}, {NULL, 0, NULL, 0}};
+	static const struct option options[] = {{"record", required_argument, NULL, 'r'},
+						{"seconds", required_argument, NULL, 's'},
+						{"count", required_argument, NULL, 'c'},
+						{"depth", required_argument, NULL, 'd'},
+						{"seed", required_argument, NULL, 'e'},
+						{"window-mib", required_argument, NULL, 'w'},
+						{"first", required_argument, NULL, 'f'},
+						{"mark", required_argument, NULL, 'm'},
+						{"until-mark", required_argument, NULL, 'u'},
+						{"rate", required_argument, NULL, 'R'},
+						{NULL, 0, NULL, 0}};
 	struct writer w = {.depth = 16, .seed = 1, .mark_fd = -1};
 	const char *record = NULL, *mark = NULL, *mode = argc > 1 ? argv[1] : "";
 	double seconds = 10;
@@ -400,16 +482,38 @@ int main(int argc, char **argv)
 	optind = 2;
 	while (argc > 1 && (opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (opt) {
-		case 'r': record = optarg; break;
-		case 's': seconds = strtod(optarg, NULL); break;
-		case 'c': count = strtoull(optarg, NULL, 10); break;
-		case 'd': w.depth = atoi(optarg); break;
-		case 'e': w.seed = strtoull(optarg, NULL, 10); break;
-		case 'w': window = strtoull(optarg, NULL, 10) << 20; break;
-		case 'f': w.number = strtoull(optarg, NULL, 10); break;
-		case 'm': mark = optarg; break;
-		case 'u': until = strtoull(optarg, NULL, 10); break;
-		default: return 2;
+		case 'r':
+			record = optarg;
+			break;
+		case 's':
+			seconds = strtod(optarg, NULL);
+			break;
+		case 'c':
+			count = strtoull(optarg, NULL, 10);
+			break;
+		case 'd':
+			w.depth = atoi(optarg);
+			break;
+		case 'e':
+			w.seed = strtoull(optarg, NULL, 10);
+			break;
+		case 'w':
+			window = strtoull(optarg, NULL, 10) << 20;
+			break;
+		case 'f':
+			w.number = strtoull(optarg, NULL, 10);
+			break;
+		case 'm':
+			mark = optarg;
+			break;
+		case 'R':
+			w.rate = strtoull(optarg, NULL, 10);
+			break;
+		case 'u':
+			until = strtoull(optarg, NULL, 10);
+			break;
+		default:
+			return 2;
 		}
 	}
 	if (record == NULL || optind >= argc || w.depth < 1 || w.depth > DEPTH_MAX) {

@@ -7,11 +7,13 @@ a site can be cut off; NBD and admin are unix sockets, which namespaces do not t
 """
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
+import urllib.request
 
 SITES = ("east", "west")
 MEMBERS = ("east", "west", "witness")
@@ -95,6 +97,9 @@ class Cluster:
             return f"10.99.0.{i + 1}:{7780 + kind}"
         return f"127.0.0.1:{self.port + 2 * i + kind}"
 
+    def metrics_port(self, member):
+        return self.port + 10 + MEMBERS.index(member)
+
     def _write_config(self, m):
         members = "\n".join(f"    - {{name: {n}, address: {self.address(n, 1)}}}" for n in MEMBERS)
         quorum = f"quorum:\n  state: {self.path(m, 'quorum')}\n  listen: {self.address(m, 1)}\n  members:\n{members}\n"
@@ -107,6 +112,8 @@ class Cluster:
                     f"nbd:\n  listen: [\"unix:{self.path(m, 'nbd')}\"]\n"
                     f"replication:\n  listen: {self.address(m, 0)}\nsites:\n{sites}\n{quorum}"
                     f"memory: {self.memory}\n")
+            if not self.netns:
+                text += f"metrics: {{listen: \"127.0.0.1:{self.metrics_port(m)}\"}}\n"
         text += f"timers: {{preset: {self.timers}}}\nlog: {{level: {self.log_level}}}\n"
         if self.netns:
             text += "insecure: true\n"
@@ -206,6 +213,15 @@ class Cluster:
             g = self.group(site)
             return g if g and g["state"] == state and (role is None or g["role"] == role) else None
         return wait_for(f"{site} is {role or ''} {state}", seconds, check)
+
+    def sent(self, site):
+        """Bytes that replication has sent since this process began: {"record": n, "base": n}."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port(site)}/metrics", timeout=10) as r:
+            text = r.read().decode()
+        found = re.findall(r'^twinshore_repl_bytes_total\{kind="(\w+)"\} (\d+)$', text, re.M)
+        if len(found) != 2:
+            raise Failed(f"{site} tells no bytes of replication")
+        return {kind: int(n) for kind, n in found}
 
     def primary(self):
         for site in SITES:
