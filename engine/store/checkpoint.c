@@ -86,6 +86,7 @@ static int step_pages(struct checkpoint *cp);
 static int step_tables(struct checkpoint *cp);
 static int step_index(struct checkpoint *cp);
 static int step_root(struct checkpoint *cp);
+static int step_drain(struct checkpoint *cp);
 static void write_super(struct checkpoint *cp);
 static void tell_replicas(struct checkpoint *cp);
 static void finish(struct checkpoint *cp, int rc);
@@ -251,18 +252,10 @@ static int phase_step(struct checkpoint *cp)
 			move(cp, CHECKPOINT_DRAIN);
 		return rc;
 	case CHECKPOINT_DRAIN:
-		if (!page_writer_idle(&cp->writer))
-			return 1; /* wait: pages */
-		rc = page_writer_rc(&cp->writer);
-		if (rc < 0)
-			return rc;
-		cache_written(cp->s->cache);
-		move(cp, CHECKPOINT_FLUSH);
-		if (cp->s->opts.mutant == STORE_MUTANT_NO_HOME_FLUSH)
-			return 0;
-		completion_arm(&cp->flush.done, &cp->op, BIT_FLUSH);
-		disk_io(cp->s->disk, &cp->flush, DISK_FLUSH, 0, 0, NULL, 0); /* K2 */
-		return 1;
+		rc = step_drain(cp);
+		if (rc == 0)
+			move(cp, CHECKPOINT_FLUSH);
+		return rc;
 	case CHECKPOINT_FLUSH:
 		if ((cp->op.waits & BIT_FLUSH) != 0)
 			return 1; /* wait: the flush */
@@ -528,6 +521,24 @@ static int step_index(struct checkpoint *cp)
 			}
 		}
 	}
+	return 0;
+}
+
+/* All pages have reached the disk: flush, with every home write before.  K2 */
+static int step_drain(struct checkpoint *cp)
+{
+	int rc;
+
+	if (!page_writer_idle(&cp->writer))
+		return 1; /* wait: pages */
+	rc = page_writer_rc(&cp->writer);
+	if (rc < 0)
+		return rc;
+	cache_written(cp->s->cache);
+	if (cp->s->opts.mutant == STORE_MUTANT_NO_HOME_FLUSH)
+		return 0;
+	completion_arm(&cp->flush.done, &cp->op, BIT_FLUSH);
+	disk_io(cp->s->disk, &cp->flush, DISK_FLUSH, 0, 0, NULL, 0);
 	return 0;
 }
 
