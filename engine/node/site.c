@@ -3,6 +3,8 @@
  * engine/node/site.c
  * Purpose.     Open the rooms of a site in order, and close them in reverse.
  * Invariants.  N1 Nothing listens to clients before the store is open and the conductor started.
+ *              N3 A site whose quorum member has failed for good gives up: it could not be deposed
+ *                 or confirmed by anybody, and its peer can take over at once.
  *              N2 Stopping goes: conductor (roles end, peers told) -> nbd -> repl -> authority -> store.
  * States.      OPENING -> SERVING -> STOPPING -> STOPPED; OPENING -> FAILED -> STOPPING -> STOPPED.
  * Ownership.   The site owns every room object; the disk, the environment and mailboxes are borrowed.
@@ -42,6 +44,7 @@ struct site {
 	struct nbd_server *nbd;
 	struct completion done;
 	struct completion *stop_done;
+	struct authority_watch watch;
 };
 
 static void site_step(struct op *op);
@@ -95,8 +98,11 @@ static void site_step(struct op *op)
 		if (rc == 0)
 			site_move(s, PHASE_SERVING);
 		break;
+	case PHASE_SERVING: /* N3 */
+		if (authority_status(s->authority)->rc < 0)
+			site_fail(s, authority_status(s->authority)->rc, "this site's quorum member");
+		break;
 	case PHASE_ROOMS:
-	case PHASE_SERVING:
 	case PHASE_FAILED:
 		break;
 	case PHASE_STOP_CONDUCTOR:
@@ -188,6 +194,9 @@ static int site_open_rooms(struct site *s)
 	}
 	if (rc == 0) {
 		conductor_start(s->conductor, s->repl); /* N1 */
+		s->watch.op = &s->op;
+		list_link_init(&s->watch.link);
+		authority_watch_attach(s->authority, &s->watch);
 		what = "listening for NBD clients";
 		rc = site_open_nbd(s);
 	}
@@ -266,6 +275,8 @@ static void site_stop_next(struct site *s)
 			break;
 		case PHASE_STOP_AUTHORITY:
 			s->phase = PHASE_STOP_STORE;
+			if (s->watch.op != NULL)
+				authority_watch_detach(s->authority, &s->watch);
 			if (s->authority != NULL) {
 				authority_stop(s->authority, &s->done);
 				return; /* wait: nothing in flight */
