@@ -84,7 +84,7 @@ int authority_alone_open(struct env *env, struct disk *disk, const struct author
 	a->status.member_count = 1;
 	a->status.member[0].id = ALONE_SITE;
 	a->status.member[0].reachable = true;
-	strncpy(a->status.member[0].name, opts->site_name, SITE_NAME_BYTES_MAX);
+	memcpy(a->status.member[0].name, opts->site_name, strnlen(opts->site_name, SITE_NAME_BYTES_MAX));
 	completion_arm(&a->alone->load_done, &a->op, 1);
 	qlog_load(a->alone->qlog, &a->alone->load_done);
 	*ret_a = a;

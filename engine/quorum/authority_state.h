@@ -25,7 +25,8 @@ struct authority {
 	struct alone *alone;
 };
 
-struct authority *authority_new(struct env *env, void (*step)(struct op *op));
+typedef void authority_step(struct op *op);
+struct authority *authority_new(struct env *env, authority_step *step);
 void authority_changed(struct authority *a); /* wakes the watches */
 
 /* authority_alone.c */
