@@ -152,14 +152,14 @@ static void witness_dies(struct sim *s)
 static void primary_dies(struct sim *s)
 {
 	sim_site_crash(&s->sites[0], WORLD_CRASH_POWER, FOREVER);
-	expect(s, 1300 * MS_NS, b_is_open, "b takes over");
+	expect(s, 2000 * MS_NS, b_is_open, "b takes over");
 	expect_acks(s, 12 * SEC_NS, "after b took over");
 }
 
 static void primary_is_killed(struct sim *s)
 {
 	sim_site_crash(&s->sites[0], WORLD_CRASH_KILL, FOREVER);
-	expect(s, 1300 * MS_NS, b_is_open, "b takes over");
+	expect(s, 2000 * MS_NS, b_is_open, "b takes over");
 	expect_acks(s, 700 * MS_NS, "after b took over");
 	expect_gap(s, 0, 2000 * MS_NS);
 }
@@ -175,7 +175,7 @@ static void primary_is_isolated(struct sim *s)
 	cut(s, 0, 1, true);
 	cut(s, 0, 2, true);
 	cut_from_client(s, 0, true);
-	expect(s, 1300 * MS_NS, b_is_open, "b takes over");
+	expect(s, 2000 * MS_NS, b_is_open, "b takes over");
 	expect_acks(s, 12 * SEC_NS, "at b");
 	if (probe(s, 0).is_open && probe(s, 0).has_lease)
 		sim_fail(s, "a still serves");
@@ -184,7 +184,7 @@ static void primary_is_isolated(struct sim *s)
 static void primary_freezes_and_thaws(struct sim *s)
 {
 	world_pause(s->sites[0].node, false);
-	expect(s, 1300 * MS_NS, b_is_open, "b takes over");
+	expect(s, 2000 * MS_NS, b_is_open, "b takes over");
 	expect_acks(s, 12 * SEC_NS, "at b");
 	world_resume(s->sites[0].node);
 	sim_run(s, 100 * MS_NS, NULL);
@@ -285,7 +285,7 @@ static void full_copy_under_load(struct sim *s)
 	sim_site_boot(&s->sites[1]);
 	expect(s, 30 * SEC_NS, sim_is_in_sync, "b is in sync again");
 	sim_site_crash(&s->sites[0], WORLD_CRASH_POWER, FOREVER);
-	expect(s, 1300 * MS_NS, b_is_open, "b takes over");
+	expect(s, 2000 * MS_NS, b_is_open, "b takes over");
 }
 
 static const struct scenario scenarios[] = {

@@ -189,6 +189,8 @@ void sim_check_leader(struct sim_site *x)
 	if (s->leader_of[st.term] != 0 && s->leader_of[st.term] != st.self)
 		sim_fail(s, "I8: term %llu has two leaders, %u and %u", (unsigned long long)st.term,
 			 s->leader_of[st.term], st.self);
+	if (s->leader_of[st.term] == 0)
+		sim_say(s, "%s leads in term %llu", x->name, (unsigned long long)st.term);
 	s->leader_of[st.term] = (uint8_t)st.self;
 }
 
