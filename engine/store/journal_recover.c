@@ -97,6 +97,25 @@ static void load(struct recovery *v, uint64_t off, uint64_t bytes)
 	disk_io(v->j->o.disk, &v->req, DISK_READ, 0, off, v->buffer, bytes);
 }
 
+/* Like load, but keeps what the buffer has from off on: a scan reads nothing twice. */
+static void load_more(struct recovery *v, uint64_t off, uint64_t end)
+{
+	uint64_t have = 0, bytes;
+
+	if (off >= v->buffer_off && off < v->buffer_off + v->buffer_bytes)
+		have = v->buffer_off + v->buffer_bytes - off;
+	if (have > SCAN_BYTES)
+		have = 0;
+	memmove(v->buffer, v->buffer + (have > 0 ? off - v->buffer_off : 0), have);
+	bytes = end - off - have < SCAN_BYTES ? end - off - have : SCAN_BYTES;
+	assert(bytes > 0 && have + bytes <= BUFFER_BYTES && end <= v->j->o.disk->bytes);
+	v->buffer_off = off;
+	v->buffer_bytes = have + bytes;
+	v->result->read_bytes += bytes;
+	completion_arm(&v->req.done, &v->op, WAIT_READ);
+	disk_io(v->j->o.disk, &v->req, DISK_READ, 0, off + have, v->buffer + have, bytes);
+}
+
 /* The bytes [off, off + bytes) if they are in the buffer; NULL. */
 static const uint8_t *loaded(const struct recovery *v, uint64_t off, uint64_t bytes)
 {
@@ -405,7 +424,7 @@ static bool facts_gather(struct recovery *v, struct journal_facts *f, struct rec
 			return true;
 		at = loaded(v, off, want);
 		if (at == NULL) {
-			load(v, off, end - off < SCAN_BYTES ? end - off : SCAN_BYTES);
+			load_more(v, off, end);
 			return false;
 		}
 		if (!record_is_of(v->j, at, s->seq, s->salt, (off - segment_off(v, s)) / BLOCK_BYTES, view,
