@@ -11,6 +11,8 @@
  *              R6 ADD: gated, durable at everything acknowledged, lease held.
  *              R8 A proposal is resolved only by cfg moving; the same CAS is proposed again.
  *              J4 Before CLAIM the other isr member is asked for the longer journal.
+ *              R9 A replaced disk is never believed: it adopts no epoch and claims none, though its
+ *                 incarnation may be the same number; it follows until ADD names it.
  *              J10 A view below the floor is acted on by nobody.
  * States.      IDLE, SECONDARY, CLAIMANT, OPENING, PRIMARY, FAILED: computed from the view and the
  *              facts at each step; only proposals, leases and hold-down are remembered.
@@ -59,7 +61,9 @@ static enum rules_role rules_role_of(const struct rules *r, const struct rules_f
 		return RULES_IDLE; /* J10: stale */
 	if (vg_is_primary(v, r->o.self, r->o.incarnation) ||
 	    (r->o.mutant == RULES_MUTANT_ANY_INCARNATION && v->primary == r->o.self))
-		return f->opened ? RULES_PRIMARY : RULES_OPENING;
+		return vg_is_replaced(v, r->o.self, &r->o.disk) ? RULES_SECONDARY /* R9 */
+		       : f->opened				  ? RULES_PRIMARY
+								  : RULES_OPENING;
 	if (r->o.mutant == RULES_MUTANT_OPEN_BEFORE_COMMIT && r->proposed &&
 	    r->proposed_kind == VG_CLAIM)
 		return f->opened ? RULES_PRIMARY : RULES_OPENING;
@@ -82,8 +86,8 @@ static bool rules_wants_claim(struct rules *r, const struct rules_facts *f, stru
 		return false;
 	if (r->proposed && r->proposed_kind == VG_CLAIM && r->proposed_cfg == v->cfg)
 		return true; /* R8: it may be committed already */
-	if (!f->has_replica && v->epoch > 1)
-		return false; /* a replaced disk is never believed */
+	if (vg_is_replaced(v, r->o.self, &r->o.disk) || (!f->has_replica && v->epoch > 1))
+		return false; /* R9 */
 	if (v->primary == r->o.self && (rules_is_reclaim(r, f) || v->epoch == 1))
 		return true;
 	if (!r->released) {

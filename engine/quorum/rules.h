@@ -32,6 +32,7 @@ enum rules_mutant {
 struct rules_opts {
 	uint32_t self;
 	uint64_t incarnation;
+	struct uuid disk;	   /* of the store; nil: not compared with what the group counts on */
 	struct mono_ns boot;	   /* when this boot began */
 	uint64_t old_promise_ms;   /* grace promised before this boot (floor) */
 	uint64_t drop_ms, lease_ms, grace_ms, hold_down_ms;

@@ -112,6 +112,15 @@ static inline bool vg_in_isr(const struct vg_view *v, uint32_t site)
 	return i >= 0 && (v->isr >> i & 1u) != 0;
 }
 
+/* The group counts on another disk at that site: what is on this one was never acknowledged from it. */
+static inline bool vg_is_replaced(const struct vg_view *v, uint32_t site, const struct uuid *disk)
+{
+	int i = vg_site_index(v, site);
+
+	return i >= 0 && !uuid_is_nil(disk) && !uuid_is_nil(&v->site[i].replica) &&
+	       !uuid_equal(disk, &v->site[i].replica);
+}
+
 static inline uint32_t vg_isr_count(const struct vg_view *v)
 {
 	return (uint32_t)__builtin_popcount(v->isr);

@@ -40,7 +40,8 @@ static void group_track_suspension(struct group *g);
 struct group *group_open(struct conductor *c, const struct uuid *uuid, const char *name)
 {
 	struct group *g = calloc(1, sizeof(*g));
-	struct rules_opts ro = {.self = c->o.site, .incarnation = c->incarnation, .boot = c->boot,
+	struct rules_opts ro = {.self = c->o.site, .incarnation = c->incarnation, .disk = c->store_uuid,
+				.boot = c->boot,
 				.drop_ms = c->o.timers.drop_ms, .lease_ms = c->o.timers.lease_ms,
 				.grace_ms = c->o.timers.grace_ms, .hold_down_ms = c->o.timers.hold_down_ms,
 				.mutant = c->o.mutant};

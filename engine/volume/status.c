@@ -212,6 +212,11 @@ static void group_reason(struct group *g, struct group_status *s)
 		snprintf(s->reason, sizeof(s->reason), "%s is catching up", peer);
 		break;
 	case GROUP_SUSPENDED:
+		if (vg_is_replaced(&g->view, c->o.site, &c->store_uuid)) {
+			snprintf(s->reason, sizeof(s->reason),
+				 "this site's disk was replaced: it waits for %s to serve and is filled from there", peer);
+			break;
+		}
 		snprintf(s->reason, sizeof(s->reason),
 			 "waiting for the quorum or for %s: nothing is acknowledged and nothing is lost", peer);
 		break;

@@ -330,6 +330,38 @@ START_TEST(a_refused_command_is_abandoned_by_a_touch_at_the_same_cfg)
 }
 END_TEST
 
+START_TEST(a_replaced_disk_with_the_incarnation_of_the_old_one_is_never_believed)
+{
+	struct rules_opts o;
+
+	setup(1, 0); /* the primary of the view, its incarnation too */
+	view.site[0].replica.b[0] = 1;
+	o = rules.o;
+	o.disk.b[0] = 9;
+	rules_init(&rules, &o);
+	view.epoch = 1;
+	facts.floor_epoch = 0;
+	facts.floor_cfg = 0;
+	facts.opened = false;
+	facts.tail = RULES_TAIL_SILENT;
+	for (int i = 0; i < 2; i++) {
+		facts.has_replica = i == 1;
+		step();
+		ck_assert_int_eq(effects.role, RULES_SECONDARY);
+		ck_assert(!effects.propose);
+		ck_assert(!effects.follow);
+		later(60000);
+		step();
+		ck_assert_int_eq(effects.role, RULES_SECONDARY);
+		ck_assert(!effects.propose);
+	}
+	o.disk.b[0] = 1; /* the disk that the group counts on */
+	rules_init(&rules, &o);
+	step();
+	ck_assert_int_eq(effects.role, RULES_OPENING);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("rules");
@@ -352,6 +384,7 @@ int main(void)
 	tcase_add_test(t, same_boot_is_held_down_after_a_drop_and_a_new_one_is_not);
 	tcase_add_test(t, an_epoch_granted_to_an_earlier_boot_is_claimed_again);
 	tcase_add_test(t, a_replaced_disk_is_never_claimed_with);
+	tcase_add_test(t, a_replaced_disk_with_the_incarnation_of_the_old_one_is_never_believed);
 	tcase_add_test(t, a_primary_that_said_goodbye_is_not_waited_for);
 	tcase_add_test(t, a_refused_command_is_abandoned_by_a_touch_at_the_same_cfg);
 	suite_add_tcase(s, t);
