@@ -460,7 +460,14 @@ static int run_verify(const char *record, uint64_t until, const char *uri)
 	return rc;
 }
 
-int main(int argc, char **argv)
+struct args {
+	const char *record, *mark, *mode;
+	double seconds;
+	uint64_t count, window, until;
+};
+
+/* 0; 2: not understood. */
+static int parse(int argc, char **argv, struct args *a, struct writer *w)
 {
 	static const struct option options[] = {{"record", required_argument, NULL, 'r'},
 						{"seconds", required_argument, NULL, 's'},
@@ -473,68 +480,73 @@ int main(int argc, char **argv)
 						{"until-mark", required_argument, NULL, 'u'},
 						{"rate", required_argument, NULL, 'R'},
 						{NULL, 0, NULL, 0}};
-	struct writer w = {.depth = 16, .seed = 1, .mark_fd = -1};
-	const char *record = NULL, *mark = NULL, *mode = argc > 1 ? argv[1] : "";
-	double seconds = 10;
-	uint64_t count = 0, window = 64ull << 20, until = UINT64_MAX;
-	int opt, rc;
+	int opt;
 
 	optind = 2;
 	while (argc > 1 && (opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (opt) {
 		case 'r':
-			record = optarg;
+			a->record = optarg;
 			break;
 		case 's':
-			seconds = strtod(optarg, NULL);
+			a->seconds = strtod(optarg, NULL);
 			break;
 		case 'c':
-			count = strtoull(optarg, NULL, 10);
+			a->count = strtoull(optarg, NULL, 10);
 			break;
 		case 'd':
-			w.depth = atoi(optarg);
+			w->depth = atoi(optarg);
 			break;
 		case 'e':
-			w.seed = strtoull(optarg, NULL, 10);
+			w->seed = strtoull(optarg, NULL, 10);
 			break;
 		case 'w':
-			window = strtoull(optarg, NULL, 10) << 20;
+			a->window = strtoull(optarg, NULL, 10) << 20;
 			break;
 		case 'f':
-			w.number = strtoull(optarg, NULL, 10);
+			w->number = strtoull(optarg, NULL, 10);
 			break;
 		case 'm':
-			mark = optarg;
+			a->mark = optarg;
 			break;
 		case 'R':
-			w.rate = strtoull(optarg, NULL, 10);
+			w->rate = strtoull(optarg, NULL, 10);
 			break;
 		case 'u':
-			until = strtoull(optarg, NULL, 10);
+			a->until = strtoull(optarg, NULL, 10);
 			break;
 		default:
 			return 2;
 		}
 	}
-	if (record == NULL || optind >= argc || w.depth < 1 || w.depth > DEPTH_MAX) {
+	return a->record == NULL || optind >= argc || w->depth < 1 || w->depth > DEPTH_MAX ? 2 : 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct writer w = {.depth = 16, .seed = 1, .mark_fd = -1};
+	struct args a = {.mode = argc > 1 ? argv[1] : "", .seconds = 10, .window = 64ull << 20, .until = UINT64_MAX};
+	int rc;
+
+	if (parse(argc, argv, &a, &w) != 0) {
 		fprintf(stderr, "usage: ack_writer write|verify --record FILE [options] URI...\n");
 		return 2;
 	}
-	if (strcmp(mode, "verify") == 0)
-		return run_verify(record, until, argv[optind]);
+	if (strcmp(a.mode, "verify") == 0)
+		return run_verify(a.record, a.until, argv[optind]);
 	w.uris = argv + optind;
 	w.uri_count = argc - optind;
-	w.record = fopen(record, "ab");
-	if (w.record != NULL && mark != NULL)
-		w.mark_fd = open(mark, O_RDONLY | O_CLOEXEC);
-	if (w.record == NULL || (mark != NULL && w.mark_fd < 0)) {
-		perror(w.record == NULL ? record : mark);
+	w.record = fopen(a.record, "ab");
+	if (w.record != NULL && a.mark != NULL)
+		w.mark_fd = open(a.mark, O_RDONLY | O_CLOEXEC);
+	if (w.record == NULL || (a.mark != NULL && w.mark_fd < 0)) {
+		perror(w.record == NULL ? a.record : a.mark);
 		return 2;
 	}
 	setvbuf(w.record, NULL, _IOFBF, 1 << 16);
 	for (int i = 0; i < w.depth; i++)
 		w.slots[i].data = malloc(WRITE_MAX);
-	rc = run_write(&w, seconds, count, window);
+	rc = run_write(&w, a.seconds, a.count, a.window);
 	if (fclose(w.record) != 0)
 		rc = 2;
 	for (int i = 0; i < w.depth; i++)
