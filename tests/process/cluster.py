@@ -216,12 +216,21 @@ class Cluster:
 
     def sent(self, site):
         """Bytes that replication has sent since this process began: {"record": n, "base": n}."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port(site)}/metrics", timeout=10) as r:
-            text = r.read().decode()
-        found = re.findall(r'^twinshore_repl_bytes_total\{kind="(\w+)"\} (\d+)$', text, re.M)
+        found = re.findall(r'^twinshore_repl_bytes_total\{kind="(\w+)"\} (\d+)$', self.metrics(site), re.M)
         if len(found) != 2:
             raise Failed(f"{site} tells no bytes of replication")
         return {kind: int(n) for kind, n in found}
+
+    def metric(self, site, name):
+        """A metric without labels."""
+        found = re.search(rf"^{name} (\S+)$", self.metrics(site), re.M)
+        if not found:
+            raise Failed(f"{site} has no metric {name}")
+        return float(found.group(1))
+
+    def metrics(self, site):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port(site)}/metrics", timeout=10) as r:
+            return r.read().decode()
 
     def primary(self):
         for site in SITES:
