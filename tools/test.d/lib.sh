@@ -15,6 +15,22 @@ counts() {
 	printf 'passed %d failed %d skipped %d\n' "$total_passed" "$total_failed" "$total_skipped"
 }
 
+# Run a program that ends with a line "N passed, N failed, N skipped" (and FAILED before, with reasons).
+program() {
+	local out rc=0
+	out=$(mktemp "$TS_LOGS/program.XXXXXX")
+	"$@" >"$out" 2>&1 || rc=$?
+	cat "$out"
+	if [[ $(tail -n 1 "$out") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
+		count "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}" "${BASH_REMATCH[3]}"
+		[ "$rc" = 0 ] || [ "${BASH_REMATCH[2]}" -gt 0 ] || count 0 1 0
+	else
+		echo "FAIL $1 (exit $rc)"
+		count 0 1 0
+	fi
+	rm -f "$out"
+}
+
 # Run suite $2 of build $1 (further arguments go to meson test) and count.  A suite without tests
 # counts nothing.
 suite() {
