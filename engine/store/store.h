@@ -93,7 +93,7 @@ struct store_floor {
 	uint64_t cfg;
 	uint64_t promise_ms; /* the longest grace promised to a peer's lease (QUORUM 4.4) */
 };
-void store_floor_get(const struct store *s, const struct uuid *group, struct store_floor *ret); /* zeroes if none */
+void store_floor_get(const struct store *s, const struct uuid *group, struct store_floor *ret); /* as durable; zeroes if none */
 void store_floor_set(struct store *s, const struct uuid *group, const struct store_floor *floor,
 		     struct completion *done);
 

@@ -42,7 +42,9 @@ enum supers_phase {
 
 struct floor_entry {
 	struct uuid group;
-	struct store_floor floor;
+	struct store_floor floor;   /* as asked */
+	struct store_floor writing; /* in the write in flight */
+	struct store_floor durable; /* what a crash keeps: this is what is told */
 };
 
 struct floor_waits {
@@ -500,6 +502,7 @@ static int floors_take(struct supers *su, uint32_t slot)
 			su->floors[k].floor.epoch = f->epoch;
 			su->floors[k].floor.cfg = f->cfg;
 			su->floors[k].floor.promise_ms = f->promise_ms;
+			su->floors[k].durable = su->floors[k].floor;
 		}
 	}
 	if (slot == 1 && su->floor_sequence == 0) {
@@ -518,6 +521,8 @@ static void floor_write(struct supers *su)
 	store_uuid_of(su, &store);
 	su->floor_dirty = false;
 	su->floor_writing = true;
+	for (uint32_t k = 0; k < su->floor_count; k++)
+		su->floors[k].writing = su->floors[k].floor;
 	for (uint32_t i = 0; i < SUPER_COPIES; i++) {
 		uint8_t *at = slot_at(su, i);
 
@@ -559,6 +564,8 @@ static void floor_step(struct op *op)
 			rc = su->floor_reqs[i].done.rc < 0 ? su->floor_reqs[i].done.rc : rc;
 		if (rc < 0)
 			poison(su, rc, "floor write");
+		for (uint32_t k = 0; rc == 0 && k < su->floor_count; k++)
+			su->floors[k].durable = su->floors[k].writing;
 		waits_fire(&su->waits_writing, rc < 0 ? -ERR_FAILED : 0); /* U4 */
 	}
 	if (su->failed) {
@@ -571,6 +578,8 @@ static void floor_step(struct op *op)
 	}
 	if (su->opts.mutant == STORE_MUTANT_NO_FLOOR && su->floor_sequence > 0) {
 		su->floor_dirty = false;
+		for (uint32_t k = 0; k < su->floor_count; k++)
+			su->floors[k].durable = su->floors[k].floor;
 		waits_fire(&su->waits, 0);
 		return;
 	}
@@ -603,7 +612,7 @@ void supers_floor_get(const struct supers *su, const struct uuid *group, struct 
 
 	memset(ret, 0, sizeof(*ret));
 	if (e < su->floors + su->floor_count && uuid_equal(&e->group, group))
-		*ret = e->floor;
+		*ret = e->durable;
 }
 
 static bool floor_raise(uint64_t *at, uint64_t to)
