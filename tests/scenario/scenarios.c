@@ -281,14 +281,53 @@ static void full_copy_under_load(struct sim *s)
 {
 	sim_site_crash(&s->sites[1], WORLD_CRASH_POWER, FOREVER);
 	expect(s, 1600 * MS_NS, isr_is_one, "a drops b");
-	sim_run(s, 60 * SEC_NS, NULL);
+	sim_run(s, 40 * SEC_NS, NULL);
+	s->w->links[0][1].bytes_per_sec = 4000000; /* so that records overtake base blocks */
 	sim_site_boot(&s->sites[1]);
-	expect(s, 30 * SEC_NS, sim_is_in_sync, "b is in sync again");
+	expect(s, 60 * SEC_NS, sim_is_in_sync, "b is in sync again");
+	s->w->links[0][1].bytes_per_sec = 0;
 	sim_site_crash(&s->sites[0], WORLD_CRASH_POWER, FOREVER);
 	expect(s, 2000 * MS_NS, b_is_open, "b takes over");
 }
 
+/* A primary whose writes hang is deposed, and hears of it with its own I/O still in flight (R5). */
+static void deposed_with_io_in_flight(struct sim *s)
+{
+	s->sites[0].disk->faults.stuck = true;
+	sim_run(s, 20 * MS_NS, NULL);
+	cut(s, 0, 1, true);
+	cut(s, 0, 2, true);
+	cut_from_client(s, 0, true);
+	expect(s, 2000 * MS_NS, b_is_open, "b takes over");
+	expect_acks(s, 12 * SEC_NS, "at b");
+	cut(s, 0, 1, false);
+	cut(s, 0, 2, false);
+	sim_run(s, 1500 * MS_NS, NULL);
+	if (s->sites[0].disk->faults.stuck)
+		sim_disk_unstick(s->sites[0].disk);
+	expect(s, 20 * SEC_NS, sim_is_in_sync, "a is in sync again");
+}
+
+/* The newest record of the primary rots; it restarts before b would claim, and must ask b (J4). */
+static void primary_restarts_with_a_rotten_tail(struct sim *s)
+{
+	struct sim_disk *d = s->sites[0].disk;
+
+	client_quiesce(client_of(s));
+	sim_run(s, 300 * MS_NS, NULL);
+	sim_site_crash(&s->sites[0], WORLD_CRASH_KILL, FOREVER);
+	s->sites[0].rotten = true;
+	for (uint64_t off = 64; off < d->fua_bytes; off += 512)
+		sim_disk_flip(d, d->fua_off + off, 3);
+	sim_run(s, 30 * MS_NS, NULL);
+	sim_site_boot(&s->sites[0]);
+	client_resume(client_of(s));
+	expect_acks(s, 15 * SEC_NS, "after the restart");
+}
+
 static const struct scenario scenarios[] = {
+	{"deposed-with-io-in-flight", deposed_with_io_in_flight},
+	{"primary-restarts-with-a-rotten-tail", primary_restarts_with_a_rotten_tail},
 	{"witness-dies", witness_dies},
 	{"primary-dies", primary_dies},
 	{"primary-is-killed", primary_is_killed},

@@ -189,6 +189,10 @@ static void io_write_done(struct sim_disk *d, struct sim_io *io)
 
 	undo_push(d, off, req->bytes, fua);
 	write_iov(d, off, req, io->rc != 0);
+	if (fua) {
+		d->fua_off = off;
+		d->fua_bytes = req->bytes;
+	}
 }
 
 static void io_fire(struct wevent *ev)

@@ -55,6 +55,7 @@ struct sim_disk {
 	struct list spare; /* request slots */
 	uint64_t done_order;
 	uint64_t undo_bytes;
+	uint64_t fua_off, fua_bytes; /* the newest durable write, for tests that let it rot */
 };
 
 struct sim_disk *sim_disk_new(struct world_node *n, const char *name, uint64_t bytes);

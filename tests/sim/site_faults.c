@@ -39,7 +39,7 @@ static void loss_set(struct sim *s, uint32_t ppm)
 	}
 }
 
-static void delay_set(struct sim *s, uint64_t latency, uint64_t jitter)
+static void delay_set(struct sim *s, uint64_t latency, uint64_t jitter, uint64_t bytes_per_sec)
 {
 	for (uint32_t i = 0; i < s->w->node_count; i++) {
 		for (uint32_t k = 0; k < s->w->node_count; k++) {
@@ -47,6 +47,7 @@ static void delay_set(struct sim *s, uint64_t latency, uint64_t jitter)
 				continue;
 			s->w->links[i][k].latency_ns = latency;
 			s->w->links[i][k].jitter_ns = jitter;
+			s->w->links[i][k].bytes_per_sec = bytes_per_sec;
 		}
 	}
 }
@@ -111,7 +112,7 @@ static void fault_end(struct sim *s, struct sim_fault *f)
 		loss_set(s, 0);
 		break;
 	case SIM_DELAY:
-		delay_set(s, 100000, 50000);
+		delay_set(s, 100000, 50000, 0);
 		break;
 	case SIM_SLOW_DISK:
 		s->sites[f->subject % SIM_SITES].disk->slow = 1;
@@ -142,7 +143,8 @@ static bool fault_lasting(struct sim *s, const struct sim_fault *f)
 		loss_set(s, (uint32_t)prng_range(&s->prng, 5000, 150000));
 		return true;
 	case SIM_DELAY:
-		delay_set(s, prng_range(&s->prng, 1, 40) * MS_NS, prng_range(&s->prng, 0, 20) * MS_NS);
+		delay_set(s, prng_range(&s->prng, 1, 40) * MS_NS, prng_range(&s->prng, 0, 20) * MS_NS,
+			  prng_below(&s->prng, 2) ? prng_range(&s->prng, 1, 20) * 1000000 : 0);
 		return true;
 	case SIM_SLOW_DISK:
 		s->sites[f->subject % SIM_SITES].disk->slow = (uint32_t)prng_range(&s->prng, 10, 300);

@@ -76,6 +76,7 @@ struct sim_site {
 	struct site *site;
 	struct op op; /* site's wake */
 	bool formatted;
+	bool rotten;  /* its journal was damaged: it may hold less than was acknowledged until it has fetched */
 	bool flipped; /* a bit of a redundant copy was flipped, and no more in this life */
 	uint64_t down_until; /* crashed: boot then; 0: not planned */
 	uint64_t sick_since;
