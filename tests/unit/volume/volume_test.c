@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Facts about engine/volume at one site: requests, the meaning of operations, closing, back-pressure. */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/err.h"
+#include "tests/sim/prng.h"
+#include "tests/unit/volume/volume_bench.h"
+
+#define STORE_BYTES (128ull << 20)
+#define SMALL (3 * IO_BYTES_MAX + 5 * BLOCK_BYTES + 512) /* ends inside a block */
+#define DEPTH 12u
+
+static uint8_t mirror[SMALL], bytes_now[IO_BYTES_MAX];
+
+START_TEST(requests_are_answered_once_they_are_so_and_say_why_not)
+{
+	struct vb *b = vb_open(1, STORE_BYTES);
+
+	ck_assert_int_eq(vb_volume(b, REQUEST_VOLUME_CREATE, "g/v", 4096, 512), -ERR_NOT_FOUND);
+	vb_make(b, 1 << 20);
+	ck_assert_int_eq(vb_group(b, REQUEST_GROUP_CREATE, "g", false), 0);
+	ck_assert_int_eq(vb_volume(b, REQUEST_VOLUME_CREATE, "g/v", 1 << 20, 512), 0);
+	ck_assert_int_eq(vb_volume(b, REQUEST_VOLUME_CREATE, "g/v", 2 << 20, 512), -ERR_EXISTS);
+	ck_assert_int_eq(vb_volume(b, REQUEST_VOLUME_CREATE, "g/w", 0, 512), -ERR_INVALID);
+	ck_assert_int_eq(vb_volume(b, REQUEST_VOLUME_CREATE, "g/w", 4096 + 512, 4096), -ERR_INVALID);
+	ck_assert_int_eq(vb_volume(b, REQUEST_VOLUME_CREATE, "g/w", 4096, 1024), -ERR_INVALID);
+	ck_assert_int_eq(vb_volume(b, REQUEST_VOLUME_RESIZE, "g/v", 4096, 512), -ERR_INVALID);
+	ck_assert_int_eq(vb_volume(b, REQUEST_VOLUME_RESIZE, "g/w", 4096, 512), -ERR_NOT_FOUND);
+	ck_assert_int_eq(vb_volume(b, REQUEST_VOLUME_DELETE, "g/w", 0, 0), -ERR_NOT_FOUND);
+	ck_assert_int_eq(vb_group(b, REQUEST_GROUP_DELETE, "g", false), -ERR_IN_USE);
+	ck_assert_int_eq(vb_group(b, REQUEST_GROUP_DELETE, "h", false), -ERR_NOT_FOUND);
+	ck_assert_int_eq(vb_volume(b, REQUEST_VOLUME_DELETE, "g/v", 0, 0), 0);
+	ck_assert_int_eq(vb_group(b, REQUEST_GROUP_DELETE, "g", false), 0);
+	vb_shut(b);
+	vb_close(&b);
+}
+END_TEST
+
+START_TEST(a_deleted_group_takes_its_volumes_along_and_its_name_is_free)
+{
+	struct vb *b = vb_open(2, STORE_BYTES);
+	struct conductor_request r = {.kind = REQUEST_GROUP_DELETE, .force = true, .group = {.name = "g"}};
+	struct vb_client c;
+	struct fake_wait w;
+
+	vb_make(b, 1 << 20);
+	ck_assert_int_eq(vb_attach(b, "g/v", &c), 0);
+	fake_arm_on(b->f->env, &w, &r.done);
+	conductor_submit(b->c, &r);
+	fake_run_for(b->f, SEC_NS);
+	ck_assert(vb_revoked(&c));
+	ck_assert(!fake_fired(&w));
+	vb_detach(&c);
+	ck_assert_int_eq(fake_wait(b->f, &w), 0);
+	vb_make(b, 2 << 20);
+	ck_assert_int_eq(vb_attach(b, "", &c), 0);
+	vb_detach(&c);
+	vb_shut(b);
+	vb_close(&b);
+}
+END_TEST
+
+START_TEST(a_volume_with_clients_is_not_deleted_and_grows_under_them)
+{
+	struct vb *b = vb_open(3, STORE_BYTES);
+	struct vb_client c;
+
+	vb_make(b, SMALL);
+	ck_assert_int_eq(vb_attach(b, "g/v", &c), 0);
+	ck_assert_int_eq(vb_volume(b, REQUEST_VOLUME_DELETE, "g/v", 0, 0), -ERR_IN_USE);
+	memset(bytes_now, 7, sizeof(bytes_now));
+	ck_assert_int_eq(vb_io(b, &c, VOLUME_WRITE, SMALL - 512, 512, bytes_now), 0);
+	ck_assert_int_eq(vb_io(b, &c, VOLUME_WRITE, SMALL, 512, bytes_now), -ERR_RANGE);
+	ck_assert_int_eq(vb_io(b, &c, VOLUME_TRIM, SMALL, 512, NULL), -ERR_RANGE);
+	ck_assert_int_eq(vb_volume(b, REQUEST_VOLUME_RESIZE, "g/v", SMALL + 8192, 512), 0);
+	ck_assert_int_eq(vb_io(b, &c, VOLUME_READ, SMALL - 512, 2048, bytes_now), 0);
+	for (uint32_t i = 0; i < 2048; i++)
+		ck_assert_uint_eq(bytes_now[i], i < 512 ? 7 : 0); /* nothing hid behind the old end */
+	ck_assert_int_eq(vb_io(b, &c, VOLUME_WRITE, SMALL + 8192 - 512, 512, bytes_now), 0);
+	vb_detach(&c);
+	ck_assert_int_eq(vb_volume(b, REQUEST_VOLUME_DELETE, "g/v", 0, 0), 0);
+	ck_assert_int_eq(vb_attach(b, "g/v", &c), -ERR_NOT_FOUND);
+	vb_shut(b);
+	vb_close(&b);
+}
+END_TEST
+
+/* The model: operations take effect in order of submission, whatever their overlaps. */
+static void mirror_apply(enum volume_io_kind kind, uint64_t off, uint64_t bytes, const uint8_t *data)
+{
+	uint64_t begin = (off + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES, end = off + bytes;
+
+	if (kind == VOLUME_WRITE) {
+		memcpy(mirror + off, data, bytes);
+	} else if (kind == VOLUME_ZERO) {
+		memset(mirror + off, 0, bytes);
+	} else if (kind == VOLUME_TRIM) {
+		end = end == SMALL ? end : end / BLOCK_BYTES * BLOCK_BYTES;
+		if (begin < end)
+			memset(mirror + begin, 0, end - begin);
+	}
+}
+
+struct planned {
+	struct vb_io x;
+	uint8_t *expect;
+};
+
+static void submit_random(struct vb *b, struct vb_client *c, struct prng *rng, struct planned *p)
+{
+	static const enum volume_io_kind kinds[] = {VOLUME_WRITE, VOLUME_WRITE, VOLUME_READ, VOLUME_READ,
+						    VOLUME_ZERO, VOLUME_TRIM, VOLUME_FLUSH};
+	enum volume_io_kind kind = kinds[prng_below(rng, ARRAY_COUNT(kinds))];
+	uint64_t unit = prng_below(rng, 2) == 0 ? 512 : BLOCK_BYTES, max = prng_below(rng, 8) == 0 ? IO_BYTES_MAX : 24576;
+	uint64_t hot = prng_below(rng, 4) * (IO_BYTES_MAX - BLOCK_BYTES), off, bytes;
+
+	off = (hot + prng_below(rng, 32768)) / unit * unit;
+	bytes = (1 + prng_below(rng, max / 512)) * 512;
+	if (prng_below(rng, 10) == 0)
+		off = SMALL - bytes;
+	if (off + bytes > SMALL)
+		bytes = SMALL - off;
+	if ((kind == VOLUME_READ || kind == VOLUME_WRITE) && off % IO_BYTES_MAX + bytes > IO_BYTES_MAX)
+		bytes = IO_BYTES_MAX - off % IO_BYTES_MAX;
+	for (uint64_t i = 0; i < bytes && kind == VOLUME_WRITE; i += 8) {
+		uint64_t r = prng_u64(rng);
+
+		memcpy(bytes_now + i, &r, 8);
+	}
+	p->expect = NULL;
+	if (kind == VOLUME_READ) {
+		p->expect = malloc(bytes);
+		ck_assert_ptr_nonnull(p->expect);
+		memcpy(p->expect, mirror + off, bytes);
+	}
+	vb_submit(b, c, &p->x, kind, off, bytes, prng_below(rng, 2) == 0 ? VOLUME_IO_NO_HOLE : 0, bytes_now);
+	mirror_apply(kind, off, bytes, bytes_now);
+}
+
+static void check_all(struct vb *b, struct vb_client *c)
+{
+	for (uint64_t off = 0; off < SMALL; off += IO_BYTES_MAX) {
+		uint64_t n = SMALL - off < IO_BYTES_MAX ? SMALL - off : IO_BYTES_MAX;
+
+		ck_assert_int_eq(vb_io(b, c, VOLUME_READ, off, n, bytes_now), 0);
+		ck_assert_mem_eq(bytes_now, mirror + off, n);
+	}
+}
+
+START_TEST(overlapping_operations_take_effect_in_order_and_survive_power_failures)
+{
+	struct vb *b = vb_open((uint64_t)_i + 10, STORE_BYTES);
+	static struct planned p[DEPTH];
+	struct vb_client c;
+	struct prng rng;
+
+	prng_init(&rng, (uint64_t)_i, 3);
+	memset(mirror, 0, sizeof(mirror));
+	vb_make(b, SMALL);
+	ck_assert_int_eq(vb_attach(b, "g/v", &c), 0);
+	for (uint32_t round = 0; round < 90; round++) {
+		for (uint32_t i = 0; i < DEPTH; i++)
+			submit_random(b, &c, &rng, &p[i]);
+		for (uint32_t i = 0; i < DEPTH; i++) {
+			ck_assert_int_eq(vb_io_end(b, &p[i].x, bytes_now), 0);
+			if (p[i].expect != NULL)
+				ck_assert_mem_eq(bytes_now, p[i].expect, p[i].x.io.bytes);
+			free(p[i].expect);
+		}
+		if (round % 30 != 29)
+			continue;
+		check_all(b, &c);
+		vb_crash(b);
+		vb_boot(b);
+		ck_assert_int_eq(vb_attach(b, "g/v", &c), 0);
+		check_all(b, &c);
+	}
+	vb_detach(&c);
+	vb_shut(b);
+	vb_close(&b);
+}
+END_TEST
+
+START_TEST(stopping_revokes_clients_and_ends_what_is_in_flight)
+{
+	struct vb *b = vb_open(20, STORE_BYTES);
+	struct vb_io x[DEPTH];
+	struct vb_client c;
+
+	vb_make(b, SMALL);
+	ck_assert_int_eq(vb_attach(b, "g/v", &c), 0);
+	for (uint32_t i = 0; i < DEPTH; i++)
+		vb_submit(b, &c, &x[i], i % 3 == 0 ? VOLUME_READ : VOLUME_WRITE, i / 2 * 4096, 6144, 0, bytes_now);
+	vb_stop(b);
+	for (uint32_t i = 0; i < DEPTH; i++) {
+		int rc = vb_io_end(b, &x[i], NULL);
+
+		ck_assert(rc == 0 || rc == -ERR_CLOSED);
+	}
+	ck_assert(vb_revoked(&c));
+	ck_assert_int_eq(fake_wait(b->f, &b->stop), 0);
+	ck_assert_int_eq(vb_io(b, &c, VOLUME_WRITE, 0, 512, bytes_now), -ERR_CLOSED);
+	vb_detach(&c);
+	conductor_close(&b->c);
+	authority_discard(&b->authority);
+	store_abandon(&b->store);
+	vb_close(&b);
+}
+END_TEST
+
+/* A disk that does not answer: clients are closed after suspend_max, nobody is let in before it is
+ * known what became of their writes. */
+START_TEST(clients_that_waited_too_long_are_closed_and_the_undecided_is_decided_first)
+{
+	struct vb *b = vb_open(21, STORE_BYTES);
+	struct vb_io one, other;
+	struct vb_client c, later;
+
+	vb_make(b, SMALL);
+	ck_assert_int_eq(vb_attach(b, "g/v", &c), 0);
+	b->f->sim_disk->faults.stuck = true;
+	memset(bytes_now, 5, 4096);
+	vb_submit(b, &c, &one, VOLUME_WRITE, 0, 4096, 0, bytes_now);
+	vb_submit(b, &c, &other, VOLUME_WRITE, 0, 4096, 0, bytes_now); /* waits at the gate */
+	fake_run_for(b->f, 7 * SEC_NS);
+	ck_assert(!vb_io_done(&one) && !vb_revoked(&c));
+	fake_run_for(b->f, 3 * SEC_NS);
+	ck_assert(vb_revoked(&c) && vb_io_done(&one) && vb_io_done(&other));
+	ck_assert_int_eq(vb_io_end(b, &one, NULL), -ERR_CLOSED);
+	ck_assert_int_eq(vb_io_end(b, &other, NULL), -ERR_CLOSED);
+	ck_assert_int_eq(vb_attach(b, "g/v", &later), -ERR_SUSPENDED);
+	vb_detach(&c);
+	b->f->sim_disk->faults.stuck = false;
+	sim_disk_unstick(b->f->sim_disk);
+	fake_run_for(b->f, SEC_NS);
+	ck_assert_int_eq(vb_attach(b, "g/v", &later), 0);
+	ck_assert_int_eq(vb_io(b, &later, VOLUME_READ, 0, 4096, bytes_now), 0);
+	ck_assert_uint_eq(bytes_now[0], 5);
+	vb_detach(&later);
+	vb_shut(b);
+	vb_close(&b);
+}
+END_TEST
+
+START_TEST(a_failed_store_ends_the_role_and_answers_nothing)
+{
+	struct vb *b = vb_open(22, STORE_BYTES);
+	struct vb_client c;
+	struct vb_io x;
+
+	vb_make(b, SMALL);
+	ck_assert_int_eq(vb_attach(b, "g/v", &c), 0);
+	b->f->sim_disk->faults.fail_nth = 1;
+	b->f->sim_disk->faults.fail_kinds = 1u << DISK_WRITE;
+	b->f->sim_disk->faults.fail_rc = -ERR_IO;
+	vb_submit(b, &c, &x, VOLUME_WRITE, 0, 4096, 0, bytes_now);
+	ck_assert_int_eq(vb_io_end(b, &x, NULL), -ERR_CLOSED);
+	ck_assert(vb_revoked(&c));
+	ck_assert_int_lt(vb_attach(b, "g/v", &c), 0);
+	vb_crash(b);
+	vb_close(&b);
+}
+END_TEST
+
+START_TEST(a_conductor_that_was_never_started_stops)
+{
+	struct vb *b = vb_open(23, STORE_BYTES);
+	struct conductor_site site = {1, "east"};
+	struct conductor_opts co = {.site = 1, .sites = &site, .site_count = 1, .store = b->store,
+				    .authority = b->authority, .groups_max = 1};
+	struct conductor *other;
+	struct fake_wait w;
+
+	ck_assert_int_eq(conductor_open(b->f->env, &co, &other), 0);
+	conductor_stop(other, fake_arm(b->f, &w));
+	ck_assert_int_eq(fake_wait(b->f, &w), 0);
+	conductor_close(&other);
+	vb_shut(b);
+	vb_close(&b);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("volume");
+	TCase *t = tcase_create("site");
+	SRunner *r;
+	int failed;
+
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, requests_are_answered_once_they_are_so_and_say_why_not);
+	tcase_add_test(t, a_deleted_group_takes_its_volumes_along_and_its_name_is_free);
+	tcase_add_test(t, a_volume_with_clients_is_not_deleted_and_grows_under_them);
+	tcase_add_loop_test(t, overlapping_operations_take_effect_in_order_and_survive_power_failures, 0, 3);
+	tcase_add_test(t, stopping_revokes_clients_and_ends_what_is_in_flight);
+	tcase_add_test(t, clients_that_waited_too_long_are_closed_and_the_undecided_is_decided_first);
+	tcase_add_test(t, a_failed_store_ends_the_role_and_answers_nothing);
+	tcase_add_test(t, a_conductor_that_was_never_started_stops);
+	suite_add_tcase(s, t);
+	r = srunner_create(s);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
