@@ -29,6 +29,8 @@ static void conductor_pings(struct conductor *c);
 static void conductor_tell_all(struct conductor *c, enum link_kind kind);
 static void conductor_wake_groups(struct conductor *c);
 static void conductor_stop_progress(struct conductor *c);
+static void conductor_stop_unstarted(struct conductor *c);
+static void conductor_failure(struct conductor *c);
 
 int conductor_open(struct env *env, const struct conductor_opts *opts, struct conductor **ret)
 {
@@ -136,15 +138,11 @@ static void conductor_step(struct op *op)
 {
 	struct conductor *c = container_of(op, struct conductor, op);
 
-	if (!c->started)
+	if (!c->started) {
+		conductor_stop_unstarted(c);
 		return; /* wait: start */
-	if (!c->store_failed && store_is_failed(c->store)) {
-		c->store_failed = true;
-		conductor_event(c, EVENT_STORE, NULL, "ok", "failed", 0, 0,
-				"a write or flush of the store failed: this site gives up its roles");
-		conductor_tell_all(c, LINK_FAILED);
-		conductor_wake_groups(c);
 	}
+	conductor_failure(c);
 	if (c->repl != NULL) {
 		conductor_peers(c);
 		conductor_links(c);
@@ -156,13 +154,47 @@ static void conductor_step(struct op *op)
 		conductor_stop_progress(c);
 }
 
+/* Stopped before it was started, because a room after it could not be opened. */
+static void conductor_stop_unstarted(struct conductor *c)
+{
+	struct completion *done = c->stop_done;
+
+	c->stop_done = NULL;
+	if (done != NULL)
+		completion_fire(done, 0);
+}
+
+/* R2: the peers may claim without waiting, so they hear of it only when nothing is served any more. */
+static void conductor_failure(struct conductor *c)
+{
+	bool open = false;
+
+	if (!c->store_failed && store_is_failed(c->store)) {
+		c->store_failed = true;
+		conductor_event(c, EVENT_STORE, NULL, "ok", "failed", 0, 0,
+				"a write or flush of the store failed: this site gives up its roles");
+		conductor_wake_groups(c);
+	}
+	if (!c->store_failed || c->failure_told)
+		return;
+	LIST_FOR_EACH(n, &c->groups)
+		open = open || container_of(n, struct group, link)->open_epoch != 0;
+	if (open) {
+		op_wake(&c->op); /* after the groups' steps */
+		return;
+	}
+	c->failure_told = true;
+	conductor_tell_all(c, LINK_FAILED);
+}
+
 static void conductor_peers(struct conductor *c)
 {
 	for (uint32_t i = 0; i < c->peer_count; i++) {
 		struct conductor_peer *p = &c->peers[i];
 		struct repl_peer_status ps;
 
-		if (repl_peer_status(c->repl, p->site, &ps) < 0 || (ps.up == p->up && ps.session == p->session))
+		if (repl_peer_status(c->repl, p->site, &ps) < 0 ||
+		    (ps.up == p->up && (!ps.up || ps.session == p->session)))
 			continue;
 		if (p->up)
 			p->lost_at = clock_now(c->env->clock);
@@ -177,8 +209,9 @@ static void conductor_peers(struct conductor *c)
 			op_wake(&g->op);
 		}
 		p->up = ps.up;
-		if (ps.up && ps.session != p->session)
-			p->gone = false;
+		if (!ps.up)
+			continue;
+		p->gone = false; /* what it said in an older session is over */
 		p->session = ps.session;
 	}
 }
@@ -214,23 +247,27 @@ static void conductor_ping(struct conductor *c, const struct link_msg *m)
 
 static void conductor_pong(struct conductor *c, const struct link_msg *m)
 {
+	uint64_t lease_ms = m->lease_ms < c->o.timers.lease_ms ? m->lease_ms : c->o.timers.lease_ms;
+
+	if (m->sent.v > clock_now(c->env->clock).v)
+		return; /* no ping of ours */
 	for (uint32_t i = 0; i < m->group_count; i++) {
 		const struct link_group *lg = &m->groups[i];
 		struct group *g = conductor_group(c, &lg->group);
 
 		if (g == NULL || lg->granted == 0)
 			continue;
-		rules_granted(&g->rules, authority_view(c->authority, &g->uuid), lg->epoch, m->sent, m->lease_ms);
+		rules_granted(&g->rules, authority_view(c->authority, &g->uuid), lg->epoch, m->sent, lease_ms);
 		op_wake(&g->op);
 	}
 }
 
-static void conductor_gone(struct conductor *c, uint32_t site)
+static void conductor_gone(struct conductor *c, uint32_t site, uint64_t session)
 {
 	struct conductor_peer *p = conductor_peer(c, site);
 
-	if (p == NULL)
-		return;
+	if (p == NULL || session != p->session)
+		return; /* said in an older session: it is back */
 	p->gone = true;
 	LIST_FOR_EACH(n, &c->groups) {
 		struct group *g = container_of(n, struct group, link);
@@ -268,7 +305,7 @@ static void conductor_links(struct conductor *c)
 			break;
 		case LINK_FAILED:
 		case LINK_GOODBYE:
-			conductor_gone(c, m->site);
+			conductor_gone(c, m->site, m->session);
 			break;
 		}
 	}
@@ -445,13 +482,19 @@ struct group *conductor_group(struct conductor *c, const struct uuid *uuid)
 
 struct group *conductor_group_named(struct conductor *c, const char *name, uint32_t bytes)
 {
+	struct group *found = NULL;
+
+	/* An orphan, or one that is being deleted, may have the name of a newer one. */
 	LIST_FOR_EACH(n, &c->groups) {
 		struct group *g = container_of(n, struct group, link);
 
-		if (strlen(g->name) == bytes && memcmp(g->name, name, bytes) == 0)
+		if (strlen(g->name) != bytes || memcmp(g->name, name, bytes) != 0)
+			continue;
+		if (g->view_seen && !g->dropped)
 			return g;
+		found = g;
 	}
-	return NULL;
+	return found;
 }
 
 struct conductor_peer *conductor_peer(struct conductor *c, uint32_t site)

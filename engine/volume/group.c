@@ -36,6 +36,8 @@ static void group_set_floor(struct group *g);
 static void group_arm(struct group *g);
 static void group_harvest(struct group *g);
 static void group_track_suspension(struct group *g);
+static void group_delete(struct group *g);
+static void group_refused(struct group *g, const char *what, int rc);
 
 struct group *group_open(struct conductor *c, const struct uuid *uuid, const char *name)
 {
@@ -192,6 +194,18 @@ static void group_step(struct op *op)
 	group_arm(g);
 }
 
+/* The store said no, perhaps at once: asked again after a while, not in the next step. */
+static void group_refused(struct group *g, const char *what, int rc)
+{
+	g->retry_at.v = clock_now(g->c->env->clock).v + SEC_NS;
+	log_error(g->c->env->log, "volume", "group %s: %s: %s; trying again in a second", g->name, what, err_text(rc));
+}
+
+static bool group_may_retry(const struct group *g)
+{
+	return clock_now(g->c->env->clock).v >= g->retry_at.v;
+}
+
 /* Results of what we waited for. */
 static void group_harvest(struct group *g)
 {
@@ -199,6 +213,8 @@ static void group_harvest(struct group *g)
 		g->floor_busy = false;
 		if (g->floor_done.rc == 0)
 			store_floor_get(g->c->store, &g->uuid, &g->floor);
+		else
+			group_refused(g, "making its floor durable", g->floor_done.rc);
 	}
 	if (g->close_busy && !completion_armed(&g->close_done))
 		g->close_busy = false;
@@ -206,8 +222,7 @@ static void group_harvest(struct group *g)
 		g->replica_busy = false;
 		op_wake(&g->c->op);
 		if (g->replica_done.rc < 0)
-			log_error(g->c->env->log, "volume", "group %s: creating or deleting its replica: %s", g->name,
-				  err_text(g->replica_done.rc));
+			group_refused(g, "creating or deleting its replica", g->replica_done.rc);
 	}
 	if (g->space_busy && !completion_armed(&g->space_done))
 		g->space_busy = false;
@@ -223,15 +238,16 @@ static void group_apply(struct group *g, const struct rules_facts *f)
 		group_shut(g);
 	if (e->quiesce)
 		group_close_repl(g);
-	if (f->view == NULL && g->dropped && group_is_idle(g) && replica_find(g->c->store, &g->uuid) != NULL) {
-		g->replica_busy = true; /* the authority has deleted the group */
-		completion_arm(&g->replica_done, &g->op, W_REPLICA);
-		replica_delete(g->c->store, &g->uuid, &g->replica_done);
-	}
+	if (e->role == RULES_IDLE || e->role == RULES_FAILED)
+		group_close_fetches(g);
+	if (f->view == NULL && g->dropped)
+		group_delete(g);
 	if (f->view == NULL || g->c->stopping)
 		return;
 	if (e->set_floor)
 		group_set_floor(g);
+	if (g->follower != NULL && !g->follower_fetches && g->follower_epoch != g->view.epoch)
+		group_close_repl(g); /* R4 */
 	if (e->follow)
 		group_follow(g);
 	else if (g->follower != NULL && !g->follower_fetches && e->role != RULES_SECONDARY)
@@ -248,9 +264,21 @@ static void group_apply(struct group *g, const struct rules_facts *f)
 		group_open_progress(g);
 }
 
+/* The authority has deleted the group: volumes go with their clients, then the replica. */
+static void group_delete(struct group *g)
+{
+	LIST_FOR_EACH(n, &g->volumes)
+		container_of(n, struct volume, link)->gone = true;
+	if (!group_is_idle(g) || !group_may_retry(g) || replica_find(g->c->store, &g->uuid) == NULL)
+		return; /* wait: what is in flight */
+	g->replica_busy = true;
+	completion_arm(&g->replica_done, &g->op, W_REPLICA);
+	replica_delete(g->c->store, &g->uuid, &g->replica_done);
+}
+
 static void group_set_floor(struct group *g)
 {
-	if (g->floor_busy)
+	if (g->floor_busy || !group_may_retry(g))
 		return;
 	g->floor_busy = true;
 	g->floor_asked = g->floor;
@@ -277,6 +305,8 @@ static void group_open_progress(struct group *g)
 		return; /* R5; wait: the follower's end */
 	if (r == NULL) {
 		g->open_phase = OPEN_REPLICA;
+		if (!group_may_retry(g))
+			return; /* wait: a while */
 		g->replica_busy = true;
 		completion_arm(&g->replica_done, &g->op, W_REPLICA);
 		replica_create(c->store, &g->uuid, g->name, &g->replica_done);
@@ -314,6 +344,8 @@ static void group_shut(struct group *g)
 	g->open_phase = OPEN_NOT;
 	g->open_epoch = 0; /* G3 */
 	g->suspended_since.v = 0;
+	g->volumes_at.v = UINT64_MAX; /* what was not committed may be cut: nobody waits for it */
+	g->volumes_last.v = 0;
 	volume_revoke_all(g);
 	group_io_abort(g);
 	if (g->source != NULL)

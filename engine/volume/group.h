@@ -64,6 +64,7 @@ struct group {
 	struct store_floor floor; /* durable */
 	struct store_floor floor_asked;
 	struct completion floor_done, replica_done, close_done, space_done;
+	struct mono_ns retry_at; /* after a refusal of the store */
 	struct timer timer, pace;
 	bool floor_busy, replica_busy, close_busy, space_busy;
 	struct mono_ns suspended_since; /* 0: not */
@@ -73,6 +74,7 @@ struct group {
 	struct repl_source *fetch_source; /* J4: somebody fetches our tail */
 	struct repl_follower *follower;
 	bool follower_fetches;
+	uint64_t follower_epoch;
 	enum repl_state follower_state;
 	struct mono_ns follow_next; /* back-off after a refusal */
 	bool forked;		    /* J7: stopped */
@@ -132,7 +134,7 @@ struct conductor {
 	struct list groups; /* name order */
 	uint32_t group_count;
 	uint64_t version_seen;
-	bool started, stopping, store_failed;
+	bool started, stopping, store_failed, failure_told;
 	struct completion failure, *stop_done;
 	struct timer ping;
 	struct list requests;
@@ -156,6 +158,7 @@ uint32_t group_sync_peer(const struct group *g); /* site id, 0: none */
 
 /* group_repl.c: sources, followers, tails */
 void group_close_repl(struct group *g);
+void group_close_fetches(struct group *g); /* J4's, either way: this site claims nothing any more */
 void group_follow(struct group *g);
 void group_ask_tail(struct group *g);
 void group_tail_told(struct group *g, const struct link_tail *t);

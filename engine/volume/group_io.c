@@ -399,6 +399,10 @@ void group_refresh_volumes(struct group *g)
 	struct replica_volume *list = calloc(VOLUMES_MAX, sizeof(*list));
 	uint32_t n = list != NULL && r != NULL ? replica_volumes(r, list, VOLUMES_MAX) : 0;
 
+	if (list == NULL) {
+		g->volumes_at.v = 0; /* looked at again in the next step */
+		return;
+	}
 	LIST_FOR_EACH(l, &g->volumes)
 		container_of(l, struct volume, link)->gone = true;
 	for (uint32_t i = 0; i < n; i++) {

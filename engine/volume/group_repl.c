@@ -31,6 +31,17 @@ void group_close_repl(struct group *g)
 		group_close_follower(g);
 }
 
+void group_close_fetches(struct group *g)
+{
+	if (g->fetch_source != NULL)
+		repl_source_close(&g->fetch_source);
+	if (g->follower != NULL && g->follower_fetches) {
+		group_close_follower(g);
+		g->follower_fetches = false;
+		g->tail = RULES_TAIL_NONE;
+	}
+}
+
 static void group_close_follower(struct group *g)
 {
 	assert(!g->close_busy);
@@ -58,6 +69,7 @@ static void group_follow_from(struct group *g, uint32_t site, enum repl_purpose 
 		return;
 	}
 	g->follower_fetches = purpose == REPL_FETCH;
+	g->follower_epoch = g->view.epoch;
 	g->follower_state = REPL_ATTACHING;
 }
 
@@ -121,6 +133,7 @@ void group_tail_told(struct group *g, const struct link_tail *t)
 		g->tail = RULES_TAIL_DONE;
 	} else if (st.has_hole && !t->has_hole) {
 		g->tail = RULES_TAIL_OTHER;
+		g->tail_asked = clock_now(g->c->env->clock); /* J4: as long as the other can claim */
 	} else if (t->durable.v > st.tail.v && t->epoch_count > 0 && n > 0 &&
 		   t->epochs[t->epoch_count - 1].epoch.number == mine[n - 1].epoch.number &&
 		   t->epochs[t->epoch_count - 1].epoch.incarnation == mine[n - 1].epoch.incarnation) {
@@ -170,6 +183,9 @@ static bool group_may_source(const struct group *g, const struct repl_attach *a,
 		*why = "this site is the primary";
 		return g->open_epoch == 0;
 	}
+	*why = "the asking site is no member of the group";
+	if (vg_site_index(&g->view, a->site) < 0)
+		return false;
 	*why = "this site is not the primary in that epoch";
 	return g->open_phase == OPEN_DONE && g->open_epoch == a->epoch_number;
 }

@@ -18,6 +18,8 @@
 #include "engine/port/random.h"
 #include "engine/volume/group.h"
 
+#define VOLUME_BYTES_MAX (1ull << 60) /* proto/record.h */
+
 enum request_phase { REQ_NEW, REQ_ASKED };
 
 struct request_state {
@@ -25,8 +27,7 @@ struct request_state {
 	struct mono_ns deadline, again;
 	struct uuid uuid;
 	struct lsn end;
-	uint64_t cfg;
-	bool committing;
+	uint64_t epoch; /* in which `end` is a position */
 };
 _Static_assert(sizeof(struct request_state) <= sizeof(((struct conductor_request *)0)->private), "fits");
 
@@ -205,6 +206,8 @@ static int request_group_create(struct conductor_request *r)
 	}
 	if (!authority_status(c->authority)->ready)
 		return -ERR_AGAIN;
+	if (c->group_count >= c->o.groups_max && s->phase == REQ_NEW)
+		return request_fail(r, -ERR_FULL, "this site has %u groups, which is the limit", c->group_count);
 	if (now >= s->again.v) {
 		rc = authority_check(c->authority, &cmd);
 		if (rc == -ERR_INVALID || rc == -ERR_FULL)
@@ -218,7 +221,7 @@ static int request_group_create(struct conductor_request *r)
 
 static int request_group_refusal(struct conductor_request *r, const struct group *g, const char *name)
 {
-	if (g == NULL || !g->view_seen)
+	if (g == NULL || !g->view_seen || g->dropped)
 		return request_fail(r, -ERR_NOT_FOUND, "no group named %s", name);
 	if (g->open_epoch == 0 && g->view.primary != g->c->o.site)
 		return request_fail(r, -ERR_NOT_PRIMARY, "group %s is primary at %s: say it there", name,
@@ -236,7 +239,7 @@ static int request_group_change(struct conductor_request *r)
 	int rc;
 
 	if (s->phase == REQ_ASKED && r->kind == REQUEST_GROUP_DELETE && authority_view(c->authority, &s->uuid) == NULL)
-		return g == NULL ? 0 : -ERR_AGAIN; /* wait: its replica is gone too */
+		return conductor_group(c, &s->uuid) == NULL ? 0 : -ERR_AGAIN; /* wait: its replica is gone too */
 	rc = request_group_refusal(r, g, r->group.name);
 	if (rc < 0)
 		return rc;
@@ -249,6 +252,8 @@ static int request_group_change(struct conductor_request *r)
 
 		if (r->set_on_peer_loss)
 			want.on_peer_loss = r->group.on_peer_loss_stop ? VG_PEER_LOSS_STOP : VG_PEER_LOSS_CONTINUE;
+		if (r->set_min_isr && r->group.min_isr != 1 && r->group.min_isr != 2)
+			return request_fail(r, -ERR_INVALID, "min-isr is 1 or 2");
 		if (r->set_min_isr)
 			want.min_isr = (uint8_t)r->group.min_isr;
 		if (want.on_peer_loss == g->view.config.on_peer_loss && want.min_isr == g->view.config.min_isr)
@@ -293,8 +298,13 @@ static int request_volume_record(struct conductor_request *r, struct group *g, c
 	const struct volume_create_spec *w = &r->volume;
 	const struct replica_volume *v = volume_in(list, n, w->name);
 	uint8_t random[16];
+	uint32_t block = v != NULL && r->kind != REQUEST_VOLUME_CREATE ? v->block_bytes : w->block_bytes;
 
 	memset(rec, 0, sizeof(*rec));
+	if (r->kind != REQUEST_VOLUME_DELETE &&
+	    ((block != 512 && block != 4096) || w->bytes == 0 || w->bytes % block != 0 || w->bytes > VOLUME_BYTES_MAX))
+		return request_fail(r, -ERR_INVALID,
+				    "a volume has blocks of 512 or 4096 bytes and a size of 1 block to 1 EiB in whole blocks");
 	if (r->kind == REQUEST_VOLUME_CREATE) {
 		if (v != NULL)
 			return v->bytes == w->bytes && v->block_bytes == w->block_bytes
@@ -353,6 +363,8 @@ static int request_volume(struct conductor_request *r)
 			       ? request_fail(r, -ERR_TIMEOUT, "the group's role changed meanwhile: see 'twinshore volume list'")
 			       : rc;
 	if (s->phase == REQ_ASKED) {
+		if (g->open_epoch != s->epoch)
+			return request_fail(r, -ERR_TIMEOUT, "the group's role changed meanwhile: see 'twinshore volume list'");
 		replica_status(replica_find(r->c->store, &g->uuid), &st);
 		return st.commit.v >= s->end.v ? 0 : -ERR_AGAIN; /* J9 */
 	}
@@ -368,8 +380,10 @@ static int request_volume(struct conductor_request *r)
 	if (rec.op == RECORD_VOLUME_DELETE && volume_has_clients(g, rec.slot) && !r->force)
 		return request_fail(r, -ERR_IN_USE, "volume %s/%s has clients attached", g->name, rec.name);
 	rc = group_append_control(g, RECORD_VOLUME, body, record_volume_encode(&rec, body), &s->end);
-	if (rc == 0)
+	if (rc == 0) {
 		s->phase = REQ_ASKED;
+		s->epoch = g->open_epoch;
+	}
 	op_wake(&g->op);
 	return rc == 0 ? -ERR_AGAIN : rc;
 }
