@@ -5,12 +5,14 @@ Everything lives in one folder made by tempfile; the processes are ended by thei
 netns=True each process gets a network namespace of its own, joined by a bridge in a fourth, so that
 a site can be cut off; NBD and admin are unix sockets, which namespaces do not touch.
 """
+import ctypes
 import json
 import os
 import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -19,8 +21,21 @@ SITES = ("east", "west")
 MEMBERS = ("east", "west", "witness")
 
 
+PR_SET_PDEATHSIG = 1
+
+
 class Failed(Exception):
     pass
+
+
+def die_with_parent():
+    """In the child, before exec: however this program ends, nothing of it is left running."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def end_in_order(signum, _frame):
+    """SIGTERM (a test's time is over) ends the program by its finally clauses."""
+    sys.exit(128 + signum)
 
 
 def wait_for(what, seconds, check):
@@ -46,6 +61,8 @@ class Cluster:
         self.tag = os.path.basename(self.dir)[3:]
         self.port = 20000 + os.getpid() % 20000
         self.links = []
+        self.keep = False  # True: the processes outlive this one
+        signal.signal(signal.SIGTERM, end_in_order)
 
     # --- set-up ---
     def __enter__(self):
@@ -146,7 +163,8 @@ class Cluster:
         if self.netns:
             args = ["ip", "netns", "exec", self.ns(m)] + args
         log = open(self.path(m, "log"), "ab")
-        self.procs[m] = subprocess.Popen(args, stderr=log, stdout=log, stdin=subprocess.DEVNULL)
+        self.procs[m] = subprocess.Popen(args, stderr=log, stdout=log, stdin=subprocess.DEVNULL,
+                                         preexec_fn=None if self.keep else die_with_parent)
         log.close()
 
     def kill(self, m, sig=signal.SIGKILL):

@@ -70,10 +70,11 @@ def main():
     a = ap.parse_args()
     writer = os.path.join(a.build, "tests/process/ack_writer")
     c = Cluster(a.build, size="2GiB", memory="256MiB")
+    c.keep = a.keep
     try:
         c.__enter__()
         report, verdict, before, gap, good = demo(c, writer)
-    except (Failed, subprocess.TimeoutExpired) as e:
+    except (Failed, subprocess.TimeoutExpired, SystemExit, KeyboardInterrupt) as e:
         print(f"quickstart: {e}; the logs are in {c.dir}", file=sys.stderr)
         c.__exit__(Failed, None, None)
         return 1
