@@ -13,9 +13,14 @@
 
 #include "engine/base/crc.h"
 #include "engine/base/err.h"
+#include "engine/port/clock.h"
 #include "engine/store/fold.h"
 #include "engine/store/map_edit.h"
 #include "engine/store/store_state.h"
+
+#define RETRY_NS (5 * MS_NS)
+#define WAIT_PART 1u
+#define WAIT_TIMER 2u
 
 struct stage_switch {
 	struct op op;
@@ -24,6 +29,7 @@ struct stage_switch {
 	struct fold_turn turn;
 	struct replica *old;
 	bool switched;
+	struct timer timer;
 	struct completion part, *done;
 };
 
@@ -50,8 +56,8 @@ static void switch_turn(struct fold_turn *t)
 		completion_fire(&w->part, w->s->failed ? -ERR_FAILED : -ERR_NOT_FOUND);
 		return;
 	}
-	if (old != NULL && (replica_is_held(old) || !replica_is_idle(old, &w->op))) {
-		completion_fire(&w->part, -ERR_AGAIN); /* SG2: woken when it is */
+	if (old != NULL && (replica_is_held(old) || !replica_is_idle(old, NULL))) {
+		completion_fire(&w->part, -ERR_AGAIN); /* SG2: looked at again in a moment */
 		return;
 	}
 	if (old != NULL) {
@@ -75,7 +81,14 @@ static void switch_step(struct op *op)
 		switch_end(w, w->part.rc);
 		return;
 	}
-	completion_arm(&w->part, op, 1);
+	if (w->part.rc == -ERR_AGAIN) {
+		w->part.rc = 0;
+		w->timer.deadline.v = clock_now(w->s->env->clock).v + RETRY_NS;
+		completion_arm(&w->timer.done, op, WAIT_TIMER);
+		clock_timer_arm(w->s->env->clock, &w->timer);
+		return; /* wait: the old replica's last reader */
+	}
+	completion_arm(&w->part, op, WAIT_PART);
 	fold_want_turn(w->s->fold, &w->turn);
 }
 

@@ -10,6 +10,7 @@
 #include "engine/base/err.h"
 #include "tests/unit/store/check_bench.h"
 #include "tests/unit/store/replica_bench.h"
+#include "tests/unit/store/stage_bench.h"
 
 #define STEPS_MAX 4000u
 
@@ -19,7 +20,8 @@ const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
 {
 	return "leak:store_format\nleak:replica_create\nleak:replica_delete\nleak:replica_make\n"
-	       "leak:journal_create\nleak:store_create\nleak:store_check\nleak:replica_life.c\n";
+	       "leak:journal_create\nleak:store_create\nleak:store_check\nleak:replica_life.c\n"
+	       "leak:replica_stage_switch\n";
 }
 
 /* What is interrupted; the store is open, content is committed, nothing is in flight. */
@@ -65,6 +67,20 @@ static void act_create_and_delete(struct rb *b)
 	fake_wait(b->f, &wait);
 	replica_delete(b->store, &other, fake_arm(b->f, &wait));
 	fake_wait(b->f, &wait);
+}
+
+/* A full copy takes the place of the visible replica; then the old tree is given back. */
+static void act_switch(struct rb *b)
+{
+	struct fake_wait wait;
+
+	if (stage_bench_copy(b) < 0)
+		return;
+	replica_stage_switch(b->store, &b->group, fake_arm(b->f, &wait));
+	if (fake_wait(b->f, &wait) < 0)
+		return;
+	b->r = replica_find(b->store, &b->group);
+	fake_run_for(b->f, SEC_NS);
 }
 
 /* One world, as far as the action; the same for every n. */
@@ -164,6 +180,18 @@ START_TEST(failure_of_every_io_of_create_and_delete)
 }
 END_TEST
 
+START_TEST(crash_at_every_io_of_a_full_copy_and_its_switch)
+{
+	crash_everywhere(act_switch);
+}
+END_TEST
+
+START_TEST(failure_of_every_io_of_a_full_copy_and_its_switch)
+{
+	fail_everywhere(act_switch);
+}
+END_TEST
+
 /* Recovery is interrupted again and again, at every I/O, and converges. */
 START_TEST(crash_at_every_io_of_opening)
 {
@@ -226,6 +254,8 @@ int main(void)
 	tcase_add_test(c, crash_at_every_io_of_create_and_delete);
 	tcase_add_test(c, failure_of_every_io_of_fold_and_checkpoint);
 	tcase_add_test(c, failure_of_every_io_of_create_and_delete);
+	tcase_add_test(c, crash_at_every_io_of_a_full_copy_and_its_switch);
+	tcase_add_test(c, failure_of_every_io_of_a_full_copy_and_its_switch);
 	tcase_add_test(c, crash_at_every_io_of_opening);
 	tcase_add_test(c, crash_at_every_io_of_formatting_gives_a_store_or_none);
 	suite_add_tcase(suite, c);

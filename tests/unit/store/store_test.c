@@ -8,6 +8,7 @@
 #include "engine/base/err.h"
 #include "tests/unit/store/check_bench.h"
 #include "tests/unit/store/replica_bench.h"
+#include "tests/unit/store/stage_bench.h"
 
 static void close_store(struct rb *b)
 {
@@ -201,51 +202,6 @@ START_TEST(probe_tells_blank_store_and_other)
 }
 END_TEST
 
-/* Copy every block of the group into a staging replica, as repl does. */
-static void import_all(struct rb *b, struct replica *staging)
-{
-	static uint8_t data[IO_BYTES_MAX] __attribute__((aligned(4096)));
-	static uint32_t crcs[256];
-
-	for (uint32_t v = 0; v < RB_VOLUMES; v++) {
-		for (uint32_t at = 0; at < RB_BLOCKS;) {
-			uint32_t n = 256 - at % 256 < RB_BLOCKS - at ? 256 - at % 256 : RB_BLOCKS - at;
-			struct replica_read rd = { .volume = v, .block = at, .count = n, .data = data, .crcs = crcs };
-			struct replica_import im = { .volume = v, .block = at, .count = n, .data = data, .crcs = crcs };
-			struct fake_wait wait;
-
-			fake_arm_on(b->f->env, &wait, &rd.done);
-			replica_read(b->r, &rd);
-			ck_assert_int_eq(fake_wait(b->f, &wait), 0);
-			fake_arm_on(b->f->env, &wait, &im.done);
-			replica_stage_import(staging, &im);
-			ck_assert_int_eq(fake_wait(b->f, &wait), 0);
-			at += n;
-		}
-	}
-}
-
-static struct replica *stage(struct rb *b)
-{
-	static struct replica_volume volumes[VOLUMES_MAX];
-	static struct epoch_entry epochs[EPOCHS_MAX];
-	struct replica_stage_spec spec = { .volumes = volumes, .epochs = epochs };
-	struct replica *staging = NULL;
-	struct replica_status st;
-	struct fake_wait wait;
-
-	replica_status(b->r, &st);
-	spec.begin = st.commit;
-	spec.chain = st.tail_chain;
-	spec.epoch_count = replica_epochs(b->r, epochs, EPOCHS_MAX);
-	spec.volume_count = replica_volumes(b->r, volumes, VOLUMES_MAX);
-	spec.content_generation = st.content_generation;
-	replica_stage_begin(b->store, &b->group, "group", &spec, &staging, fake_arm(b->f, &wait));
-	ck_assert_int_eq(fake_wait(b->f, &wait), 0);
-	ck_assert_ptr_nonnull(staging);
-	return staging;
-}
-
 START_TEST(full_copy_switches_in_and_equals_the_source)
 {
 	struct rb *b = rb_open(9, 0);
@@ -256,7 +212,7 @@ START_TEST(full_copy_switches_in_and_equals_the_source)
 	rb_work(b, 300);
 	rb_settle(b);
 	before = digest_of(b, b->r);
-	import_all(b, stage(b));
+	ck_assert_int_eq(stage_bench_copy(b), 0);
 	replica_stage_switch(b->store, &b->group, fake_arm(b->f, &wait));
 	ck_assert_int_eq(fake_wait(b->f, &wait), 0);
 	b->r = replica_find(b->store, &b->group);
@@ -277,6 +233,34 @@ START_TEST(full_copy_switches_in_and_equals_the_source)
 }
 END_TEST
 
+START_TEST(switch_waits_for_readers_of_the_old_replica)
+{
+	static uint8_t data[64 * BLOCK_BYTES] __attribute__((aligned(4096)));
+	struct rb *b = rb_open(11, 0);
+	struct replica_read rd = { .count = 64, .data = data };
+	struct fake_wait wait, reading, digesting;
+	struct replica_digest q;
+
+	ck_assert_int_eq(rb_start(b), 0);
+	rb_work(b, 100);
+	rb_settle(b);
+	ck_assert_int_eq(stage_bench_copy(b), 0);
+	fake_arm_on(b->f->env, &reading, &rd.done);
+	replica_read(b->r, &rd);
+	fake_arm_on(b->f->env, &digesting, &q.done);
+	replica_digest(b->r, &q);
+	replica_stage_switch(b->store, &b->group, fake_arm(b->f, &wait));
+	ck_assert_int_eq(fake_wait(b->f, &reading), 0);
+	ck_assert_int_eq(fake_wait(b->f, &digesting), 0);
+	ck_assert_int_eq(fake_wait(b->f, &wait), 0);
+	b->r = replica_find(b->store, &b->group);
+	rb_check_content(b);
+	replica_stage_switch(b->store, &b->group, fake_arm(b->f, &wait));
+	ck_assert_int_eq(fake_wait(b->f, &wait), -ERR_NOT_FOUND);
+	rb_close(&b);
+}
+END_TEST
+
 START_TEST(unfinished_copy_is_dropped_at_open)
 {
 	struct rb *b = rb_open(10, 0);
@@ -285,7 +269,7 @@ START_TEST(unfinished_copy_is_dropped_at_open)
 	ck_assert_int_eq(rb_start(b), 0);
 	rb_work(b, 200);
 	rb_settle(b);
-	import_all(b, stage(b));
+	ck_assert_int_eq(stage_bench_copy(b), 0);
 	replica_fold(b->r, fake_arm(b->f, &wait));
 	ck_assert_int_eq(fake_wait(b->f, &wait), 0);
 	rb_crash(b);
@@ -317,6 +301,7 @@ int main(void)
 	tcase_add_test(c, incarnation_grows_with_every_opening);
 	tcase_add_test(c, probe_tells_blank_store_and_other);
 	tcase_add_test(c, full_copy_switches_in_and_equals_the_source);
+	tcase_add_test(c, switch_waits_for_readers_of_the_old_replica);
 	tcase_add_test(c, unfinished_copy_is_dropped_at_open);
 	suite_add_tcase(suite, c);
 	runner = srunner_create(suite);
