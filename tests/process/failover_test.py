@@ -18,7 +18,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster import Cluster, Failed, wait_for  # noqa: E402
+from cluster import Cluster, Failed, die_with_parent, wait_for  # noqa: E402
 
 KINDS = ("kill", "freeze", "cut")
 
@@ -36,7 +36,8 @@ class Rounds:
         self.numbers += 1
         p = subprocess.Popen([self.writer, "write", "--record", self.record, "--seconds", str(self.seconds),
                               "--seed", str(self.numbers), "--first", str(self.first),
-                              self.c.uri(primary), self.c.uri(other)], stdout=subprocess.PIPE, text=True)
+                              self.c.uri(primary), self.c.uri(other)], stdout=subprocess.PIPE, text=True,
+                             preexec_fn=die_with_parent)
         wait_for("the writer writes", 30, lambda: os.path.exists(self.record) and os.path.getsize(self.record) > 65536)
         time.sleep(0.7)  # some load before the fault
         fault(primary)

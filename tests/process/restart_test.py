@@ -16,7 +16,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster import SITES, Cluster, Failed, wait_for  # noqa: E402
+from cluster import SITES, Cluster, Failed, die_with_parent, wait_for  # noqa: E402
 
 ENTRY = struct.Struct("<QQQQQQ")
 ISSUED, ACKED = 1, 2
@@ -36,7 +36,8 @@ class Writer:
         self.p = subprocess.Popen(
             [scene.writer, "write", "--record", scene.record, "--seconds", str(seconds), "--seed", str(scene.runs),
              "--first", str(scene.issued), "--rate", str(rate), "--window-mib", "64",
-             scene.c.uri(primary), scene.c.uri(other)], stdout=subprocess.PIPE, text=True)
+             scene.c.uri(primary), scene.c.uri(other)], stdout=subprocess.PIPE, text=True,
+            preexec_fn=die_with_parent)
         wait_for("the writer writes", 30, lambda: scene.record_bytes() > size or self.p.poll() is not None)
         self.seconds = seconds
 
