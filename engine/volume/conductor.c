@@ -399,6 +399,7 @@ static void conductor_pings(struct conductor *c)
 
 	if (completion_armed(&c->ping.done))
 		return; /* not yet time */
+	room_poll(c);
 	for (uint32_t i = 0; i < c->peer_count && c->repl != NULL && !c->stopping; i++) {
 		struct link_msg *m = &c->msg;
 
@@ -511,6 +512,11 @@ const char *conductor_site_name(const struct conductor *c, uint32_t site)
 		if (c->sites[i].id == site)
 			return c->sites[i].name;
 	return "?";
+}
+
+bool conductor_store_is_full(const struct conductor *c)
+{
+	return c->room.full;
 }
 
 const struct hist *conductor_io_hist(const struct conductor *c, uint32_t op)

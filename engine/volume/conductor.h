@@ -153,6 +153,9 @@ bool conductor_group_status(struct conductor *c, uint32_t index, struct group_st
 bool conductor_volume_status(struct conductor *c, const char *group, uint32_t index, struct volume_status *ret);
 const char *conductor_site_name(const struct conductor *c, uint32_t site); /* "?" if unknown */
 
+/* Writes are answered -ERR_FULL: the store has no room for new data. */
+bool conductor_store_is_full(const struct conductor *c);
+
 /* --- events (INTERFACE.md section 3): numbered, the last EVENTS_KEPT are kept in memory --- */
 #define EVENTS_KEPT 1024u
 enum event_kind { EVENT_ROLE, EVENT_EPOCH, EVENT_ISR, EVENT_PEER, EVENT_STORE, EVENT_POLICY, EVENT_REPAIR, EVENT_LOSS };

@@ -75,7 +75,7 @@ struct group *group_open(struct conductor *c, const struct uuid *uuid, const cha
 
 bool group_is_idle(const struct group *g)
 {
-	return g->ios == 0 && !g->close_busy && !g->floor_busy && !g->replica_busy && !g->space_busy &&
+	return g->ios == 0 && !g->close_busy && !g->floor_busy && !g->replica_busy && !g->space_busy && !g->fold_busy &&
 	       g->follower == NULL && g->source == NULL && g->fetch_source == NULL && g->flight_count == 0;
 }
 
@@ -226,6 +226,7 @@ static void group_harvest(struct group *g)
 	}
 	if (g->space_busy && !completion_armed(&g->space_done))
 		g->space_busy = false;
+	room_harvest(g);
 }
 
 static void group_apply(struct group *g, const struct rules_facts *f)

@@ -26,6 +26,7 @@ struct flight {
 	struct list ios; /* struct volume_io.link */
 	struct lsn end;
 	struct mono_ns at; /* sealed, then: appended and offered to the peer */
+	uint32_t blocks;   /* of payload */
 	bool orphan;	   /* its operations were given up when clients had waited too long */
 	struct list_link link;
 };
@@ -41,6 +42,17 @@ struct volume {
 	uint32_t block_bytes;
 	uint64_t bytes;
 	bool gone; /* deleted: freed when its last client has left */
+};
+
+/* Room in the store for what writes may need (room.c). */
+enum room_state { ROOM_OK, ROOM_WAIT, ROOM_FULL };
+struct room {
+	bool full;	 /* writes are answered -ERR_FULL */
+	bool tight;	 /* less than the reserve is free, however much is folded */
+	bool fold_failed;
+	uint32_t folds, tries; /* in flight; since there was room */
+	uint64_t chunks; /* that may be given to writes before looking again */
+	struct mono_ns looked;
 };
 
 enum group_open_phase { OPEN_NOT, OPEN_REPLICA, OPEN_COMMIT, OPEN_RECORD, OPEN_DONE };
@@ -63,10 +75,10 @@ struct group {
 	uint64_t open_epoch; /* the epoch we serve; 0: none */
 	struct store_floor floor; /* durable */
 	struct store_floor floor_asked;
-	struct completion floor_done, replica_done, close_done, space_done;
+	struct completion floor_done, replica_done, close_done, space_done, fold_done;
 	struct mono_ns retry_at; /* after a refusal of the store */
 	struct timer timer, pace;
-	bool floor_busy, replica_busy, close_busy, space_busy;
+	bool floor_busy, replica_busy, close_busy, space_busy, fold_busy;
 	struct mono_ns suspended_since; /* 0: not */
 
 	/* replication */
@@ -89,6 +101,7 @@ struct group {
 	uint32_t ios; /* operations of clients in flight, any phase */
 	struct list flights; /* in LSN order */
 	uint32_t flight_count;
+	uint64_t flight_blocks; /* payload of the records in flight */
 	uint32_t orphans; /* flights that nobody waits for any more */
 	struct flight flight_pool[FLIGHTS_MAX];
 	struct list flights_free;
@@ -137,6 +150,7 @@ struct conductor {
 	bool started, stopping, store_failed, failure_told;
 	struct completion failure, *stop_done;
 	struct timer ping;
+	struct room room;
 	struct list requests;
 	struct event events[EVENTS_KEPT];
 	uint64_t event_seq;
@@ -174,6 +188,12 @@ MUST_CHECK int group_append_control(struct group *g, enum record_type type, cons
 				    uint32_t body_bytes, struct lsn *ret_end);
 void group_refresh_volumes(struct group *g);
 void group_reap_volumes(struct group *g);
+
+/* room.c */
+enum room_state room_state(struct conductor *c);
+void room_take(struct conductor *c, uint64_t begin, uint64_t end); /* blocks of one write */
+void room_harvest(struct group *g);
+void room_poll(struct conductor *c);
 
 /* volume.c */
 void volume_revoke(struct volume *v);

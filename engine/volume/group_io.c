@@ -118,6 +118,7 @@ static struct flight *flight_take(struct group *g)
 	list_init(&f->ios);
 	f->record = NULL;
 	f->orphan = false;
+	f->blocks = 0;
 	g->flight_count++;
 	return f;
 }
@@ -127,6 +128,8 @@ static void flight_give(struct group *g, struct flight *f)
 	assert(list_empty(&f->ios));
 	if (f->record != NULL)
 		record_unref(&f->record);
+	assert(g->flight_blocks >= f->blocks);
+	g->flight_blocks -= f->blocks;
 	if (f->orphan) {
 		assert(g->orphans > 0);
 		g->orphans--;
@@ -166,6 +169,35 @@ static bool group_paced(struct group *g, struct replica *r)
 	return false;
 }
 
+/* Writes that find no room end before they have an LSN (J13); trims and zeroes go on. */
+static bool group_has_room(struct group *g)
+{
+	enum room_state room = ROOM_OK;
+	bool writes = false;
+
+	if (g->open_phase != OPEN_DONE || list_empty(&g->queued))
+		return true;
+	LIST_FOR_EACH(n, &g->queued)
+		if (container_of(n, struct volume_io, link)->kind == VOLUME_WRITE) {
+			writes = true;
+			break;
+		}
+	if (writes)
+		room = room_state(g->c);
+	if (room != ROOM_FULL)
+		return room == ROOM_OK; /* wait: a fold */
+	LIST_FOR_EACH_SAFE(n, &g->queued) {
+		struct volume_io *io = container_of(n, struct volume_io, link);
+
+		if (io->kind != VOLUME_WRITE)
+			continue;
+		list_remove(n);
+		g->queued_blocks -= io_payload_blocks(io);
+		volume_io_ended(io, -ERR_FULL);
+	}
+	return true;
+}
+
 static void group_seal_all(struct group *g)
 {
 	struct replica *r = replica_find(g->c->store, &g->uuid);
@@ -178,7 +210,7 @@ static void group_seal_all(struct group *g)
 		if (group_append(g, f) < 0)
 			return;
 	}
-	while (group_may_seal(g) && !group_paced(g, r)) {
+	while (group_has_room(g) && group_may_seal(g) && !group_paced(g, r)) {
 		uint32_t before = g->flight_count;
 
 		group_seal_one(g);
@@ -244,8 +276,11 @@ static void group_gather(struct group *g, struct batch *b, struct flight *f)
 		uint32_t blocks = io_payload_blocks(io), count = io_pieces(io, pieces);
 
 		if (b->extent_count + count > RECORD_EXTENTS_MAX ||
-		    b->blocks + blocks > RECORD_PAYLOAD_BLOCKS_MAX)
+		    b->blocks + blocks > RECORD_PAYLOAD_BLOCKS_MAX ||
+		    (io->kind == VOLUME_WRITE && b->extent_count != 0 && g->c->room.chunks == 0))
 			return;
+		if (io->kind == VOLUME_WRITE)
+			room_take(g->c, io_state(io)->begin, io_state(io)->end);
 		list_remove(n);
 		assert(g->queued_blocks >= blocks);
 		g->queued_blocks -= blocks;
@@ -268,6 +303,8 @@ static void group_seal(struct group *g, struct flight *f, struct record_spec *sp
 	spec->wall = clock_wall(g->c->env->clock);
 	record_seal(f->record, spec);
 	f->end = f->record->view.end;
+	f->blocks = f->record->view.payload_blocks;
+	g->flight_blocks += f->blocks;
 	f->at = clock_now(g->c->env->clock);
 	list_push_back(&g->flights, &f->link);
 }

@@ -235,6 +235,9 @@ static void group_reason(struct group *g, struct group_status *s)
 	case GROUP_ASYNC:
 		break;
 	}
+	if (c->room.full && s->reason[0] == '\0')
+		snprintf(s->reason, sizeof(s->reason), "the store of %s is full: writes are answered 'no space' until "
+			 "something is trimmed or deleted, or the store grows", conductor_site_name(c, c->o.site));
 }
 
 static void group_guarantee(struct group *g, struct group_status *s)

@@ -24,6 +24,8 @@
 
 #define W_EDGE 1u
 #define W_READ 2u
+#define EDGE_BUF_RESERVE 8u	/* for headers of records: what waits in the queue needs one to end */
+#define EXTENT_BLOCKS_MAX (1u << 24) /* proto/record.h */
 
 static void io_step(struct op *op);
 static bool io_run(struct volume_io *io);
@@ -220,6 +222,8 @@ static int io_check(const struct volume *v, const struct volume_io *io)
 		return -ERR_RANGE;
 	if (io->bytes == 0)
 		return 0;
+	if (io->bytes > (EXTENT_BLOCKS_MAX - 1ull) * BLOCK_BYTES)
+		return -ERR_RANGE;
 	if (io->kind == VOLUME_READ || io->kind == VOLUME_WRITE) {
 		assert(io->buf != NULL);
 		assert(io->off / IO_BYTES_MAX == (io->off + io->bytes - 1) / IO_BYTES_MAX);
@@ -390,8 +394,10 @@ static bool io_edge(struct volume_io *io)
 		s->edge_now++;
 		return true;
 	}
-	s->edge[i] = buf_take(g->c->env->bufs, BLOCK_BYTES);
+	s->edge[i] = buf_take_reserve(g->c->env->bufs, BLOCK_BYTES, EDGE_BUF_RESERVE);
 	if (s->edge[i] == NULL) {
+		buf_unref(&s->edge[0]); /* who waits holds nothing that others wait for */
+		s->edge_now = 0;
 		counter_add(g->c->env->counters, CTR_QUEUE_FULL_BUF, 1);
 		list_link_init(&s->wait.link);
 		completion_arm(&s->wait.done, &io->op, W_EDGE);
@@ -421,6 +427,8 @@ static void io_merge(struct volume_io *io)
 		buf_unref(&s->edge[i]);
 	} else {
 		memset(old + from, 0, to - from);
+		if (old[0] == 0 && memcmp(old, old + 1, BLOCK_BYTES - 1) == 0)
+			buf_unref(&s->edge[i]); /* nothing of it is left: it goes with the rest */
 	}
 	s->edge_now++;
 	s->phase = IO_EDGE;

@@ -66,7 +66,7 @@ enum volume_io_kind { VOLUME_READ, VOLUME_WRITE, VOLUME_FLUSH, VOLUME_TRIM, VOLU
  * READ and WRITE: at most 1 MiB and within one 1 MiB-aligned window of the volume, so that with
  * the rounding to 4 KiB it fits one buf; the first byte is at buf->data + off % 4096, and the buf
  * holds the range rounded out to 4096.  For WRITE the rest of the first and last block is filled in
- * by volume.  TRIM and ZERO: any length up to the volume's size, no buf.  FLUSH: no range.
+ * by volume.  TRIM and ZERO: at most one block less than 64 GiB, no buf.  FLUSH: no range.
  *
  * Takes a reference on buf until done (READ fills it).  The struct is borrowed until done.
  * done.rc: 0; -ERR_RANGE, -ERR_IO, -ERR_CORRUPT, -ERR_FULL, -ERR_READONLY: answer the client so;

@@ -264,6 +264,52 @@ START_TEST(a_failed_store_ends_the_role_and_answers_nothing)
 }
 END_TEST
 
+static uint32_t write_until_full(struct vb *b, struct vb_client *c, uint32_t from, uint32_t stride)
+{
+	for (uint32_t i = from; i < 4096; i++) {
+		int rc = vb_io(b, c, VOLUME_WRITE, (uint64_t)i * stride, 4096, bytes_now);
+
+		if (rc == -ERR_FULL)
+			return i;
+		ck_assert_int_eq(rc, 0);
+	}
+	ck_abort_msg("a volume of more than the store never fills it");
+}
+
+/* Each block takes a whole chunk: the worst that a client can do to a thin store. */
+START_TEST(a_full_store_says_so_before_the_journal_and_ends_by_itself)
+{
+	struct vb *b = vb_open(24, 64 << 20);
+	struct group_status st;
+	struct vb_client c;
+	uint32_t n;
+
+	vb_make(b, 1ull << 30);
+	ck_assert_int_eq(vb_attach(b, "g/v", &c), 0);
+	memset(bytes_now, 9, sizeof(bytes_now));
+	n = write_until_full(b, &c, 0, 65536);
+	ck_assert_uint_gt(n, 100);
+	ck_assert(conductor_store_is_full(b->c));
+	ck_assert(conductor_group_status(b->c, 0, &st));
+	ck_assert_ptr_nonnull(strstr(st.reason, "full"));
+	ck_assert_int_eq(vb_io(b, &c, VOLUME_WRITE, 1 << 29, 4096, bytes_now), -ERR_FULL);
+	ck_assert_int_eq(vb_io(b, &c, VOLUME_FLUSH, 0, 0, NULL), 0);
+	ck_assert_int_eq(vb_io(b, &c, VOLUME_READ, 0, 4096, bytes_now), 0);
+	ck_assert_uint_eq(bytes_now[0], 9);
+	ck_assert_int_eq(vb_io(b, &c, VOLUME_ZERO, 512, 1024, NULL), 0);
+	ck_assert_int_eq(vb_io(b, &c, VOLUME_TRIM, 0, (uint64_t)n / 2 * 65536, NULL), 0);
+	fake_run_for(b->f, 5 * SEC_NS);
+	ck_assert(!conductor_store_is_full(b->c));
+	ck_assert_uint_gt(write_until_full(b, &c, n, 65536), n + n / 4);
+	vb_detach(&c);
+	ck_assert_int_eq(vb_volume(b, REQUEST_VOLUME_DELETE, "g/v", 0, 0), 0);
+	fake_run_for(b->f, 10 * SEC_NS);
+	ck_assert(!conductor_store_is_full(b->c));
+	vb_shut(b);
+	vb_close(&b);
+}
+END_TEST
+
 START_TEST(a_conductor_that_was_never_started_stops)
 {
 	struct vb *b = vb_open(23, STORE_BYTES);
@@ -297,6 +343,7 @@ int main(void)
 	tcase_add_test(t, stopping_revokes_clients_and_ends_what_is_in_flight);
 	tcase_add_test(t, clients_that_waited_too_long_are_closed_and_the_undecided_is_decided_first);
 	tcase_add_test(t, a_failed_store_ends_the_role_and_answers_nothing);
+	tcase_add_test(t, a_full_store_says_so_before_the_journal_and_ends_by_itself);
 	tcase_add_test(t, a_conductor_that_was_never_started_stops);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * engine/volume/room.c
+ * Purpose.     Volumes are thin: is there room in the store for what a write may need?
+ * Invariants.  S1 A write gets an LSN only while the store can fold everything before it and it, in the
+ *                 worst case: a whole chunk for each block that is not folded yet (J13: -ERR_FULL comes
+ *                 before the LSN, and what is journaled can always go home).
+ *              S2 "Full" is said only after a fold has shown that the worst case is the case.
+ * States.      OK -> WAIT [the worst case does not fit: everything is folded] -> OK or FULL [it really
+ *              does not];  FULL -> OK [space was freed: room_poll].
+ * Failure.     A fold that fails counts as full.
+ * Limits.      RESERVE_SEGMENTS are never given to writes: trims, zeroes and the store's own pages go on.
+ */
+#include <string.h>
+
+#include "engine/base/err.h"
+#include "engine/volume/group.h"
+
+#define RESERVE_SEGMENTS 2u
+#define LOOK_AGAIN_MS 100u
+#define FOLD_TRIES_MAX 4u
+#define W_FOLD 128u
+
+static bool room_look(struct conductor *c);
+static void room_fold(struct conductor *c);
+static void room_set_full(struct conductor *c, bool full);
+
+enum room_state room_state(struct conductor *c)
+{
+	struct room *m = &c->room;
+
+	if (!m->full && m->chunks > 0 && clock_now(c->env->clock).v - m->looked.v < LOOK_AGAIN_MS * MS_NS)
+		return ROOM_OK;
+	if (room_look(c))
+		return ROOM_OK;
+	if (m->full)
+		return ROOM_FULL;
+	if (m->folds > 0)
+		return ROOM_WAIT;
+	if (m->tries >= FOLD_TRIES_MAX || m->fold_failed || (m->tries > 0 && m->tight)) {
+		room_set_full(c, true); /* S2 */
+		return ROOM_FULL;
+	}
+	room_fold(c);
+	return ROOM_WAIT;
+}
+
+void room_take(struct conductor *c, uint64_t begin, uint64_t end)
+{
+	uint64_t chunks = (end + CHUNK_BLOCKS - 1) / CHUNK_BLOCKS - begin / CHUNK_BLOCKS;
+
+	c->room.chunks -= chunks < c->room.chunks ? chunks : c->room.chunks;
+}
+
+/* S1.  True: there is room for m->chunks more. */
+static bool room_look(struct conductor *c)
+{
+	struct room *m = &c->room;
+	struct store_status st;
+	uint64_t unfolded, reserve, need;
+
+	store_status(c->store, &st);
+	unfolded = st.index_entries;
+	LIST_FOR_EACH(n, &c->groups)
+		unfolded += container_of(n, struct group, link)->flight_blocks;
+	reserve = st.segment_bytes * (m->full ? RESERVE_SEGMENTS + 1 : RESERVE_SEGMENTS);
+	need = unfolded * CHUNK_BYTES + reserve;
+	m->looked = clock_now(c->env->clock);
+	m->tight = st.free_bytes < reserve + CHUNK_BYTES;
+	m->chunks = st.free_bytes > need ? (st.free_bytes - need) / CHUNK_BYTES : 0;
+	if (m->chunks == 0)
+		return false;
+	m->tries = 0;
+	m->fold_failed = false;
+	if (m->full)
+		room_set_full(c, false);
+	return true;
+}
+
+static void room_fold(struct conductor *c)
+{
+	c->room.tries++;
+	LIST_FOR_EACH(n, &c->groups) {
+		struct group *g = container_of(n, struct group, link);
+		struct replica *r = replica_find(c->store, &g->uuid);
+
+		if (r == NULL || g->fold_busy)
+			continue;
+		g->fold_busy = true;
+		c->room.folds++;
+		completion_arm(&g->fold_done, &g->op, W_FOLD);
+		replica_fold(r, &g->fold_done);
+	}
+}
+
+void room_harvest(struct group *g)
+{
+	struct conductor *c = g->c;
+
+	if (!g->fold_busy || completion_armed(&g->fold_done))
+		return;
+	g->fold_busy = false;
+	c->room.folds--;
+	if (g->fold_done.rc < 0)
+		c->room.fold_failed = true;
+	if (c->room.folds == 0)
+		LIST_FOR_EACH(n, &c->groups)
+			op_wake(&container_of(n, struct group, link)->op);
+}
+
+void room_poll(struct conductor *c)
+{
+	if (c->room.full)
+		(void)room_look(c);
+}
+
+static void room_set_full(struct conductor *c, bool full)
+{
+	c->room.full = full;
+	conductor_event(c, EVENT_STORE, NULL, full ? "ok" : "full", full ? "full" : "ok", 0, 0, "%s",
+			full ? "no room for new data: writes are answered 'no space', reads, trims and deletes go on"
+			     : "there is room again");
+}
