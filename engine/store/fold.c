@@ -25,10 +25,12 @@
  */
 #include "engine/store/fold.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "engine/base/counters.h"
 #include "engine/base/err.h"
+#include "engine/base/log.h"
 #include "engine/port/clock.h"
 #include "engine/store/checkpoint.h"
 #include "engine/store/fold_batch.h"
@@ -39,6 +41,7 @@
 #define WINDOW_ITEMS_MIN 4096u
 #define WINDOWS_PER_CHECKPOINT 8u
 #define RETRY_NS (1000 * MS_NS)
+#define RETRY_BAD_NS (30 * SEC_NS) /* a damaged record does not mend itself */
 #define POLL_MS 100u
 #define DISCARD_LEAVES 32u
 
@@ -78,6 +81,7 @@ struct fold {
 	struct list turns;
 	struct completion *stop;
 	bool stopped; /* it fired: nothing begins any more */
+	enum store_room room; /* as told last */
 	bool freed; /* the next checkpoint frees space */
 };
 
@@ -322,7 +326,7 @@ static bool entry_may_run(const struct fold *f, const struct replica_entry *e)
 		return false;
 	if (e->retry.v != 0 && clock_now(f->s->env->clock).v < e->retry.v)
 		return false;
-	return e->wait_count > 0 || replica_fold_wanted(e->r);
+	return e->wait_count > 0 || replica_fold_wanted(e->r) || store_room(f->s) != STORE_ROOM_OK;
 }
 
 /* The next replica after `last` in uuid order that wants a window; NULL: none. */
@@ -496,6 +500,18 @@ static int batch_step(struct fold *f)
 	return 1; /* wait: the next batch */
 }
 
+/* A person should hear of it well before writes are refused, once per change. */
+static void room_tell(struct fold *f)
+{
+	enum store_room room = store_room(f->s);
+
+	if (room > f->room)
+		log_warn(f->s->env->log, "store", "%s: %s: %" PRIu64 " MiB are left for data", f->s->disk->name,
+			 room == STORE_FULL ? "the store is full, new data is refused" : "space runs low",
+			 space_free_bytes(f->s->space) >> 20);
+	f->room = room;
+}
+
 static void window_end(struct fold *f, int rc)
 {
 	struct replica_entry *e = f->entry;
@@ -505,10 +521,16 @@ static void window_end(struct fold *f, int rc)
 		assert(f->upto.v >= e->folded.v);
 		e->folded = f->upto;
 		e->retry.v = 0;
+		e->retry_rc = 0;
 		f->windows++;
 		counter_add(f->s->env->counters, CTR_FOLDS, 1);
+		room_tell(f);
 	} else if (e != NULL) {
-		e->retry.v = clock_now(f->s->env->clock).v + RETRY_NS;
+		if (rc != e->retry_rc && !f->s->failed)
+			log_warn(f->s->env->log, "store", "group %s: the journal cannot be folded: %s; trying again",
+				 replica_name(e->r), err_text(rc));
+		e->retry_rc = rc;
+		e->retry.v = clock_now(f->s->env->clock).v + (rc == -ERR_CORRUPT ? RETRY_BAD_NS : RETRY_NS);
 		entry_waits_fire(e, rc);
 		f->freed = f->freed || rc == -ERR_FULL; /* what discards gave comes back */
 	}

@@ -302,6 +302,13 @@ void store_status(const struct store *s, struct store_status *ret)
 	ret->failed = s->failed;
 }
 
+enum store_room store_room(const struct store *s)
+{
+	uint64_t bytes = supers_content(s->supers)->bytes, free_bytes = space_free_bytes(s->space);
+
+	return free_bytes < bytes / 16 ? STORE_FULL : free_bytes < bytes / 8 ? STORE_LOW : STORE_ROOM_OK;
+}
+
 void store_floor_get(const struct store *s, const struct uuid *group, struct store_floor *ret)
 {
 	supers_floor_get(s->supers, group, ret);

@@ -70,6 +70,14 @@ void store_abandon(struct store **store);
 /* True after any failed write or flush: nothing more is promised (STYLE 16). */
 bool store_is_failed(const struct store *s);
 
+/*
+ * Room for data: STORE_LOW below an eighth of the store (fold becomes eager, warn), STORE_FULL below a
+ * sixteenth: refuse new data with -ERR_FULL before it has an LSN (discards and zeroes may go on).  The
+ * sixteenth is for what is acknowledged and not yet folded.  Cheap enough for every write.
+ */
+enum store_room { STORE_ROOM_OK, STORE_LOW, STORE_FULL };
+enum store_room store_room(const struct store *s);
+
 /* Fires (-ERR_FAILED) when the store fails; one watcher; NULL ends it without firing. */
 void store_watch_failure(struct store *s, struct completion *c);
 
