@@ -90,9 +90,9 @@ static uint64_t client_size(struct client *c, uint32_t max)
 		b = sizes[prng_below(&c->prng, ARRAY_COUNT(sizes))];
 	else if (p < 920)
 		b = prng_range(&c->prng, 1, 32) * 512;
-	else if (p < 985)
+	else if (p < 990)
 		b = prng_range(&c->prng, 32, 128) * 512;
-	else if (p < 997)
+	else if (p < 998)
 		b = 262144;
 	else
 		b = max;

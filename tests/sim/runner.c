@@ -2,6 +2,7 @@
 /* tests/sim/runner.c: see runner.h. */
 #include "tests/sim/runner.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -165,6 +166,9 @@ int runner_main(struct runner *r, int argc, char **argv)
 	int rc;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	/* arenas come and go with every boot of a node: keep their pages */
+	mallopt(M_MMAP_THRESHOLD, 1 << 30);
+	mallopt(M_TRIM_THRESHOLD, 1 << 30);
 	signal(SIGABRT, on_abort);
 	if (r->opts.seed_last == 0) {
 		r->opts.seed_first = 1;
