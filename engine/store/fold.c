@@ -507,7 +507,7 @@ static void room_tell(struct fold *f)
 
 	if (room > f->room)
 		log_warn(f->s->env->log, "store", "%s: %s: %" PRIu64 " MiB are left for data", f->s->disk->name,
-			 room == STORE_FULL ? "the store is full, new data is refused" : "space runs low",
+			 room == STORE_ROOM_LITTLE ? "space is nearly used up" : "space runs low",
 			 space_free_bytes(f->s->space) >> 20);
 	f->room = room;
 }

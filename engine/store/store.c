@@ -306,7 +306,9 @@ enum store_room store_room(const struct store *s)
 {
 	uint64_t bytes = supers_content(s->supers)->bytes, free_bytes = space_free_bytes(s->space);
 
-	return free_bytes < bytes / 16 ? STORE_FULL : free_bytes < bytes / 8 ? STORE_LOW : STORE_ROOM_OK;
+	return free_bytes < bytes / 16 ? STORE_ROOM_LITTLE :
+	       free_bytes < bytes / 8  ? STORE_ROOM_LOW :
+					 STORE_ROOM_OK;
 }
 
 void store_floor_get(const struct store *s, const struct uuid *group, struct store_floor *ret)

@@ -70,12 +70,9 @@ void store_abandon(struct store **store);
 /* True after any failed write or flush: nothing more is promised (STYLE 16). */
 bool store_is_failed(const struct store *s);
 
-/*
- * Room for data: STORE_LOW below an eighth of the store (fold becomes eager, warn), STORE_FULL below a
- * sixteenth: refuse new data with -ERR_FULL before it has an LSN (discards and zeroes may go on).  The
- * sixteenth is for what is acknowledged and not yet folded.  Cheap enough for every write.
- */
-enum store_room { STORE_ROOM_OK, STORE_LOW, STORE_FULL };
+/* Room for data: below an eighth and below a sixteenth of the store fold becomes eager and people are
+ * warned.  Who refuses writes decides by store_status (free_bytes, index_entries). */
+enum store_room { STORE_ROOM_OK, STORE_ROOM_LOW, STORE_ROOM_LITTLE };
 enum store_room store_room(const struct store *s);
 
 /* Fires (-ERR_FAILED) when the store fails; one watcher; NULL ends it without firing. */

@@ -370,11 +370,11 @@ START_TEST(full_store_stops_folding_and_a_discard_frees_it)
 		store_status(w->s, &st);
 		ck_assert_uint_lt(at, VOLUME_BLOCKS);
 	}
-	ck_assert_int_eq(store_room(w->s), STORE_FULL);
+	ck_assert_int_eq(store_room(w->s), STORE_ROOM_LITTLE);
 	check_all(w);
 	clear_blocks(w, EXTENT_DISCARD, 0, (uint32_t)at / 2);
 	fold_now(w);
-	ck_assert_int_ne(store_room(w->s), STORE_FULL);
+	ck_assert_int_ne(store_room(w->s), STORE_ROOM_LITTLE);
 	for (uint64_t again = 0; again < at / 4; again += 128)
 		write_blocks(w, again, 128);
 	fold_now(w);
