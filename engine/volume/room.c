@@ -3,15 +3,16 @@
  * engine/volume/room.c
  * Purpose.     Volumes are thin: is there room in the store for what a write may need?
  * Invariants.  S1 A write gets an LSN only while the store can fold everything before it and it, in the
- *                 worst case: a whole chunk for each block that is not folded yet (J13: -ERR_FULL comes
- *                 before the LSN, and what is journaled can always go home).
+ *                 worst case: a whole chunk for each block that is not folded yet, but never more than
+ *                 the volumes lack (J13: -ERR_FULL comes before the LSN, and what is journaled can
+ *                 always go home).
  *              S2 "Full" is said only after a fold has shown that the worst case is the case.
  * States.      OK -> WAIT [the worst case does not fit: everything is folded] -> OK or FULL [it really
  *              does not];  FULL -> OK [space was freed: room_poll].
  * Failure.     A fold that fails counts as full.
  * Limits.      RESERVE_SEGMENTS are never given to writes: trims, zeroes and the store's own pages go on.
  */
-#include <string.h>
+#include <stdlib.h>
 
 #include "engine/base/err.h"
 #include "engine/volume/group.h"
@@ -22,6 +23,7 @@
 #define W_FOLD 128u
 
 static bool room_look(struct conductor *c);
+static uint64_t room_lacking(struct conductor *c);
 static void room_fold(struct conductor *c);
 static void room_set_full(struct conductor *c, bool full);
 
@@ -52,6 +54,30 @@ void room_take(struct conductor *c, uint64_t begin, uint64_t end)
 	c->room.chunks -= chunks < c->room.chunks ? chunks : c->room.chunks;
 }
 
+/* What the volumes here may still take: a full one takes nothing more, however it is written. */
+static uint64_t room_lacking(struct conductor *c)
+{
+	struct replica_volume *list = calloc(VOLUMES_MAX, sizeof(*list));
+	uint64_t lacking = 0;
+
+	if (list == NULL)
+		return UINT64_MAX;
+	for (struct replica *r = replica_next(c->store, NULL); r != NULL; r = replica_next(c->store, r)) {
+		uint32_t n = replica_volumes(r, list, VOLUMES_MAX);
+
+		for (uint32_t i = 0; i < n; i++) {
+			uint64_t bytes = (list[i].bytes + CHUNK_BYTES - 1) / CHUNK_BYTES * CHUNK_BYTES;
+
+			if (list[i].deleted || bytes <= list[i].used_bytes)
+				continue;
+			bytes -= list[i].used_bytes;
+			lacking = bytes < UINT64_MAX - lacking ? lacking + bytes : UINT64_MAX;
+		}
+	}
+	free(list);
+	return lacking;
+}
+
 /* S1.  True: there is room for m->chunks more. */
 static bool room_look(struct conductor *c)
 {
@@ -68,6 +94,8 @@ static bool room_look(struct conductor *c)
 	m->looked = clock_now(c->env->clock);
 	m->tight = st.free_bytes < reserve + CHUNK_BYTES;
 	m->chunks = st.free_bytes > need ? (st.free_bytes - need) / CHUNK_BYTES : 0;
+	if (m->chunks < UINT16_MAX && room_lacking(c) <= st.free_bytes)
+		m->chunks = UINT16_MAX; /* all volumes fit whole */
 	if (m->chunks == 0)
 		return false;
 	m->tries = 0;

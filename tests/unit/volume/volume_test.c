@@ -310,6 +310,27 @@ START_TEST(a_full_store_says_so_before_the_journal_and_ends_by_itself)
 }
 END_TEST
 
+/* 64 MiB with a quarter of journal: 30 MiB fit, and go on fitting however often they are written. */
+START_TEST(volumes_that_fit_whole_are_never_short_of_room)
+{
+	struct vb *b = vb_open(25, 64 << 20);
+	struct vb_client c;
+	struct prng rng;
+
+	prng_init(&rng, 25, 1);
+	vb_make(b, 30 << 20);
+	ck_assert_int_eq(vb_attach(b, "g/v", &c), 0);
+	for (uint64_t i = 0; i < 30; i++)
+		ck_assert_int_eq(vb_io(b, &c, VOLUME_WRITE, i << 20, 1 << 20, bytes_now), 0);
+	for (uint32_t i = 0; i < 4000; i++)
+		ck_assert_int_eq(vb_io(b, &c, VOLUME_WRITE, prng_below(&rng, 30 << 8) * 4096, 4096, bytes_now), 0);
+	ck_assert(!conductor_store_is_full(b->c));
+	vb_detach(&c);
+	vb_shut(b);
+	vb_close(&b);
+}
+END_TEST
+
 START_TEST(a_conductor_that_was_never_started_stops)
 {
 	struct vb *b = vb_open(23, STORE_BYTES);
@@ -344,6 +365,7 @@ int main(void)
 	tcase_add_test(t, clients_that_waited_too_long_are_closed_and_the_undecided_is_decided_first);
 	tcase_add_test(t, a_failed_store_ends_the_role_and_answers_nothing);
 	tcase_add_test(t, a_full_store_says_so_before_the_journal_and_ends_by_itself);
+	tcase_add_test(t, volumes_that_fit_whole_are_never_short_of_room);
 	tcase_add_test(t, a_conductor_that_was_never_started_stops);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
