@@ -37,7 +37,7 @@ def fio(uri, a, volume_bytes):
            "--randrepeat=0", "--output-format=terse", "--minimal"]
     r = subprocess.run(job, capture_output=True, text=True, check=False, timeout=a.seconds + 300)
     if r.returncode != 0:
-        raise Failed(f"fio: {r.stderr[-800:]} {r.stdout[-800:]}")
+        raise Failed(f"fio: {r.stderr[:800]}")
     fields = [line for line in r.stdout.splitlines() if line.startswith("3;")][-1].split(";")
     return int(fields[46]) // 4  # KiB written
 
@@ -85,7 +85,10 @@ def main():
             raise Failed("no clean stop")
         return 0 if peak <= most else 1
     except (Failed, subprocess.TimeoutExpired) as e:
-        print(f"FAILED: {e}: {site.log_tail()}")
+        ended = site.proc.poll() if site.proc else None
+        print(f"FAILED: {e}: the daemon {'runs' if ended is None else f'ended with {ended}'}: {site.log_tail()}")
+        if ended is None and site.proc:
+            print(f"resident {rss_mib(site.proc.pid, 'VmRSS'):.0f} MiB, {rss_mib(site.proc.pid, 'VmHWM'):.0f} at the peak")
         return 1
     finally:
         site.end()
