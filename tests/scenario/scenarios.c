@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "engine/base/err.h"
+#include "proto/record.h"
 #include "tests/sim/site_sim.h"
 
 #define VOLUME_BYTES (8ull << 20)
@@ -20,6 +21,7 @@
 struct scenario {
 	const char *name;
 	void (*act)(struct sim *s);
+	bool alone; /* one site stays out: an operator must decide */
 };
 
 /* --- words of the scripts --- */
@@ -308,6 +310,20 @@ static void deposed_with_io_in_flight(struct sim *s)
 	expect(s, 20 * SEC_NS, sim_is_in_sync, "a is in sync again");
 }
 
+static void rot_newest_record(struct sim_disk *d)
+{
+	for (uint32_t i = 1; i <= SIM_FUA_KEPT && i <= d->fua_next; i++) {
+		uint64_t off = d->fua[(d->fua_next - i) % SIM_FUA_KEPT].off;
+		uint32_t magic;
+
+		sim_disk_peek(d, off, &magic, sizeof(magic));
+		if (magic != RECORD_MAGIC)
+			continue;
+		sim_disk_flip(d, off + 100, 3);
+		return;
+	}
+}
+
 /* The newest record of the primary rots; it restarts before b would claim, and must ask b (J4). */
 static void primary_restarts_with_a_rotten_tail(struct sim *s)
 {
@@ -317,8 +333,7 @@ static void primary_restarts_with_a_rotten_tail(struct sim *s)
 	sim_run(s, 300 * MS_NS, NULL);
 	sim_site_crash(&s->sites[0], WORLD_CRASH_KILL, FOREVER);
 	s->sites[0].rotten = true;
-	for (uint64_t off = 64; off < d->fua_bytes; off += 512)
-		sim_disk_flip(d, d->fua_off + off, 3);
+	rot_newest_record(d);
 	sim_run(s, 30 * MS_NS, NULL);
 	sim_site_boot(&s->sites[0]);
 	client_resume(client_of(s));
@@ -326,24 +341,25 @@ static void primary_restarts_with_a_rotten_tail(struct sim *s)
 }
 
 static const struct scenario scenarios[] = {
-	{"deposed-with-io-in-flight", deposed_with_io_in_flight},
-	{"primary-restarts-with-a-rotten-tail", primary_restarts_with_a_rotten_tail},
-	{"witness-dies", witness_dies},
-	{"primary-dies", primary_dies},
-	{"primary-is-killed", primary_is_killed},
-	{"primary-dies-and-returns-at-once", primary_dies_and_returns_at_once},
-	{"primary-is-isolated", primary_is_isolated},
-	{"primary-freezes-and-thaws", primary_freezes_and_thaws},
-	{"link-between-sites-is-cut", link_between_sites_is_cut},
-	{"secondary-dies", secondary_dies},
-	{"secondary-then-witness-die", secondary_then_witness_die},
-	{"witness-then-primary-die", witness_then_primary_die},
-	{"primary-dies-while-alone", primary_dies_while_alone},
-	{"everything-restarts", everything_restarts},
-	{"secondary-returns-and-joins", secondary_returns_and_joins},
-	{"failover-there-and-back", failover_there_and_back},
-	{"clean-stop-hands-over", clean_stop_hands_over},
-	{"full-copy-under-load", full_copy_under_load},
+	{"witness-dies", witness_dies, false},
+	{"primary-dies", primary_dies, false},
+	{"primary-is-killed", primary_is_killed, false},
+	{"primary-dies-and-returns-at-once", primary_dies_and_returns_at_once, false},
+	{"primary-is-isolated", primary_is_isolated, false},
+	{"primary-freezes-and-thaws", primary_freezes_and_thaws, false},
+	{"link-between-sites-is-cut", link_between_sites_is_cut, false},
+	{"secondary-dies", secondary_dies, false},
+	{"secondary-then-witness-die", secondary_then_witness_die, false},
+	{"witness-then-primary-die", witness_then_primary_die, false},
+	{"primary-dies-while-alone", primary_dies_while_alone, false},
+	{"everything-restarts", everything_restarts, false},
+	{"secondary-returns-and-joins", secondary_returns_and_joins, false},
+	{"failover-there-and-back", failover_there_and_back, false},
+	{"clean-stop-hands-over", clean_stop_hands_over, false},
+	{"full-copy-under-load", full_copy_under_load, false},
+	{"deposed-with-io-in-flight", deposed_with_io_in_flight, false},
+	/* a's history ends in a record that cannot be read: it stops by J7, nothing is cut */
+	{"primary-restarts-with-a-rotten-tail", primary_restarts_with_a_rotten_tail, true},
 };
 
 /* --- running --- */
@@ -389,7 +405,8 @@ static bool run_one(const struct scenario *x, uint64_t seed, uint32_t mutant)
 			x->act(s);
 		if (!s->failed) {
 			heal(s);
-			expect(s, 20 * SEC_NS, sim_is_in_sync, "in sync after healing");
+			if (!x->alone)
+				expect(s, 20 * SEC_NS, sim_is_in_sync, "in sync after healing");
 			client_verify(client_of(s));
 			expect(s, 30 * SEC_NS, verified, "everything is read back");
 		}

@@ -190,8 +190,8 @@ static void io_write_done(struct sim_disk *d, struct sim_io *io)
 	undo_push(d, off, req->bytes, fua);
 	write_iov(d, off, req, io->rc != 0);
 	if (fua) {
-		d->fua_off = off;
-		d->fua_bytes = req->bytes;
+		d->fua[d->fua_next % SIM_FUA_KEPT].off = off;
+		d->fua[d->fua_next++ % SIM_FUA_KEPT].bytes = req->bytes;
 	}
 }
 

@@ -13,6 +13,7 @@
 
 #define SIM_DISK_CHUNK 65536u
 #define SIM_SECTOR 512u
+#define SIM_FUA_KEPT 32u
 
 struct sim_disk_faults {
 	/* The nth I/O submitted from now on (1: the next; 0: none) fails with fail_rc; kinds is a mask of
@@ -55,7 +56,10 @@ struct sim_disk {
 	struct list spare; /* request slots */
 	uint64_t done_order;
 	uint64_t undo_bytes;
-	uint64_t fua_off, fua_bytes; /* the newest durable write, for tests that let it rot */
+	struct {
+		uint64_t off, bytes;
+	} fua[SIM_FUA_KEPT]; /* the newest durable writes, for tests that let them rot */
+	uint32_t fua_next;
 };
 
 struct sim_disk *sim_disk_new(struct world_node *n, const char *name, uint64_t bytes);
