@@ -7,6 +7,7 @@
  */
 #include "engine/admin/metrics.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/base/assert.h"
@@ -35,7 +36,8 @@ static const struct metric metrics[METRIC_COUNT] = {
 #undef METRIC
 };
 
-static const char *const op_words[] = {"read", "write", "flush", "trim"};
+static const char *const op_words[IO_OP_COUNT] = {"read", "write", "flush", "trim"};
+static const char *const stage_words[IO_STAGE_COUNT] = {"total", "journal", "remote"};
 
 static void metric_head(struct text *t, enum metric_id id)
 {
@@ -49,26 +51,37 @@ static void metric_number(struct text *t, enum metric_id id, uint64_t value)
 	text_add(t, "%s %llu\n", metrics[id].name, (unsigned long long)value);
 }
 
-static void io_write(struct text *t, const struct conductor *c)
+static void io_hist_write(struct text *t, const char *labels, const struct hist *h)
 {
 	const char *name = metrics[METRIC_IO_SECONDS].name;
 	uint64_t cumulative[HIST_EXPORT_COUNT];
 
-	metric_head(t, METRIC_IO_SECONDS);
-	for (uint32_t op = 0; op < ARRAY_COUNT(op_words); op++) {
-		const struct hist *h = conductor_io_hist(c, op);
+	hist_export(h, cumulative);
+	for (uint32_t i = 0; i < HIST_EXPORT_COUNT; i++)
+		text_add(t, "%s_bucket{%s,le=\"%.9g\"} %llu\n", name, labels, (double)hist_export_bound_ns(i) / 1e9,
+			 (unsigned long long)cumulative[i]);
+	text_add(t, "%s_bucket{%s,le=\"+Inf\"} %llu\n", name, labels, (unsigned long long)h->count);
+	text_add(t, "%s_sum{%s} %.9g\n", name, labels, (double)h->sum_ns / 1e9);
+	text_add(t, "%s_count{%s} %llu\n", name, labels, (unsigned long long)h->count);
+}
 
-		if (h == NULL)
-			continue;
-		hist_export(h, cumulative);
-		for (uint32_t i = 0; i < HIST_EXPORT_COUNT; i++)
-			text_add(t, "%s_bucket{op=\"%s\",stage=\"total\",le=\"%.9g\"} %llu\n", name, op_words[op],
-				 (double)hist_export_bound_ns(i) / 1e9, (unsigned long long)cumulative[i]);
-		text_add(t, "%s_bucket{op=\"%s\",stage=\"total\",le=\"+Inf\"} %llu\n", name, op_words[op],
-			 (unsigned long long)h->count);
-		text_add(t, "%s_sum{op=\"%s\",stage=\"total\"} %.9g\n", name, op_words[op], (double)h->sum_ns / 1e9);
-		text_add(t, "%s_count{op=\"%s\",stage=\"total\"} %llu\n", name, op_words[op],
-			 (unsigned long long)h->count);
+/* What has no sample yet is left out: there may be many volumes. */
+static void io_write(struct text *t, const struct conductor *c)
+{
+	struct volume_times v;
+	char labels[256];
+
+	metric_head(t, METRIC_IO_SECONDS);
+	for (uint32_t i = 0; conductor_volume_times(c, i, &v); i++) {
+		for (uint32_t op = 0; op < IO_OP_COUNT; op++) {
+			for (uint32_t s = 0; s < IO_STAGE_COUNT; s++) {
+				if (v.hist[op][s] == NULL || v.hist[op][s]->count == 0)
+					continue;
+				snprintf(labels, sizeof(labels), "group=\"%s\",volume=\"%s\",op=\"%s\",stage=\"%s\"",
+					 v.group, v.volume, op_words[op], stage_words[s]);
+				io_hist_write(t, labels, v.hist[op][s]);
+			}
+		}
 	}
 }
 

@@ -55,13 +55,6 @@ int conductor_open(struct env *env, const struct conductor_opts *opts, struct co
 	list_init(&c->requests);
 	list_link_init(&c->watch.link);
 	c->watch.op = &c->op;
-	for (uint32_t i = 0; i < ARRAY_COUNT(c->hist); i++) {
-		c->hist[i] = calloc(1, sizeof(*c->hist[i]));
-		if (c->hist[i] == NULL) {
-			conductor_abandon(&c);
-			return -ERR_NOMEM;
-		}
-	}
 	for (uint32_t i = 0; i < opts->site_count; i++) {
 		if (c->sites[i].id == opts->site)
 			continue;
@@ -103,8 +96,6 @@ void conductor_abandon(struct conductor **cp)
 	*cp = NULL;
 	while ((n = list_pop_front(&c->groups)) != NULL)
 		group_free(container_of(n, struct group, link));
-	for (uint32_t i = 0; i < ARRAY_COUNT(c->hist); i++)
-		free(c->hist[i]);
 	op_unqueue(&c->op);
 	free(c);
 }
@@ -517,12 +508,6 @@ const char *conductor_site_name(const struct conductor *c, uint32_t site)
 bool conductor_store_is_full(const struct conductor *c)
 {
 	return c->room.full;
-}
-
-const struct hist *conductor_io_hist(const struct conductor *c, uint32_t op)
-{
-	assert(op < ARRAY_COUNT(c->hist));
-	return c->hist[op];
 }
 
 bool conductor_group_probe(struct conductor *c, const struct uuid *group, struct group_probe *ret)

@@ -185,8 +185,20 @@ struct group_probe {
 	struct lsn commit;
 };
 bool conductor_group_probe(struct conductor *c, const struct uuid *group, struct group_probe *ret);
-/* I/O times in ns since start, by op (0 read, 1 write, 2 flush, 3 trim/zero) for /metrics. */
+/* Times of the operations of one volume in ns since it was opened here, for /metrics. */
 struct hist;
-const struct hist *conductor_io_hist(const struct conductor *c, uint32_t op);
+enum io_op { IO_OP_READ, IO_OP_WRITE, IO_OP_FLUSH, IO_OP_TRIM, IO_OP_COUNT }; /* TRIM: zeroes, too */
+enum io_stage {
+	IO_STAGE_TOTAL,	  /* submission to answer */
+	IO_STAGE_JOURNAL, /* submission to durable here; writes and trims */
+	IO_STAGE_REMOTE,  /* submission to the peer's acknowledgement */
+	IO_STAGE_COUNT,
+};
+struct volume_times {
+	const char *group, *volume; /* valid like hist until the next step of the conductor */
+	const struct hist *hist[IO_OP_COUNT][IO_STAGE_COUNT];
+};
+/* index 0.. by groups in name order; false at the end. */
+bool conductor_volume_times(const struct conductor *c, uint32_t index, struct volume_times *ret);
 
 #endif

@@ -27,6 +27,7 @@ struct flight {
 	struct lsn end;
 	struct mono_ns at; /* sealed, then: appended and offered to the peer */
 	uint32_t blocks;   /* of payload */
+	bool timed[IO_STAGE_COUNT];
 	bool orphan;	   /* its operations were given up when clients had waited too long */
 	struct list_link link;
 };
@@ -41,6 +42,7 @@ struct volume {
 	uint32_t slot;
 	uint32_t block_bytes;
 	uint64_t bytes;
+	struct hist hist[IO_OP_COUNT][IO_STAGE_COUNT];
 	bool gone; /* deleted: freed when its last client has left */
 };
 
@@ -155,7 +157,6 @@ struct conductor {
 	struct event events[EVENTS_KEPT];
 	uint64_t event_seq;
 	struct op *event_watcher;
-	struct hist *hist[4];
 	struct link_msg msg;
 	struct link_tail tail_out;
 };
@@ -198,6 +199,7 @@ void room_poll(struct conductor *c);
 /* volume.c */
 void volume_revoke(struct volume *v);
 void volume_revoke_all(struct group *g);
+void volume_io_time(struct volume_io *io, enum io_stage stage);
 void volume_io_ended(struct volume_io *io, int rc); /* by group_io.c: answered or aborted */
 bool volume_io_is_open(const struct volume_io *io);
 

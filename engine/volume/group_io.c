@@ -31,6 +31,7 @@ static void flight_give(struct group *g, struct flight *f);
 static int group_append(struct group *g, struct flight *f);
 static void group_seal_one(struct group *g);
 static void group_io_end_waiting(struct group *g);
+static void group_time(struct group *g, enum io_stage stage, struct lsn lsn);
 
 void group_io_progress(struct group *g)
 {
@@ -82,11 +83,34 @@ static void group_commit_progress(struct group *g, const struct replica_status *
 	if (g->source != NULL && now.commit.v > g->told_commit.v)
 		repl_source_commit(g->source, now.commit);
 	g->told_commit = now.commit;
+	group_time(g, IO_STAGE_JOURNAL, now.durable);
+	if (g->source != NULL) {
+		struct repl_source_status ss;
+
+		repl_source_status(g->source, &ss);
+		group_time(g, IO_STAGE_REMOTE, ss.durable);
+	}
 	group_answer(g, now.commit);
 	if (now.commit.v >= g->volumes_at.v) {
 		g->volumes_at.v = g->volumes_last.v > now.commit.v ? g->volumes_last.v : UINT64_MAX;
 		group_refresh_volumes(g);
 		conductor_wake_requests(g->c);
+	}
+}
+
+/* For /metrics: what is durable below `lsn` reached this stage now. */
+static void group_time(struct group *g, enum io_stage stage, struct lsn lsn)
+{
+	LIST_FOR_EACH(n, &g->flights) {
+		struct flight *f = container_of(n, struct flight, link);
+
+		if (f->end.v > lsn.v || f->record == g->stuck)
+			return;
+		if (f->timed[stage])
+			continue;
+		f->timed[stage] = true;
+		LIST_FOR_EACH(m, &f->ios)
+			volume_io_time(container_of(m, struct volume_io, link), stage);
 	}
 }
 
@@ -119,6 +143,7 @@ static struct flight *flight_take(struct group *g)
 	f->record = NULL;
 	f->orphan = false;
 	f->blocks = 0;
+	memset(f->timed, 0, sizeof(f->timed));
 	g->flight_count++;
 	return f;
 }

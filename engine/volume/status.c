@@ -310,6 +310,27 @@ bool conductor_group_status(struct conductor *c, uint32_t index, struct group_st
 	return false;
 }
 
+bool conductor_volume_times(const struct conductor *c, uint32_t index, struct volume_times *ret)
+{
+	LIST_FOR_EACH(n, &c->groups) {
+		const struct group *g = container_of(n, struct group, link);
+
+		LIST_FOR_EACH(m, &g->volumes) {
+			const struct volume *v = container_of(m, struct volume, link);
+
+			if (v->gone || index-- != 0)
+				continue;
+			ret->group = g->name;
+			ret->volume = v->name;
+			for (uint32_t op = 0; op < IO_OP_COUNT; op++)
+				for (uint32_t s = 0; s < IO_STAGE_COUNT; s++)
+					ret->hist[op][s] = &v->hist[op][s];
+			return true;
+		}
+	}
+	return false;
+}
+
 static uint32_t volume_clients(const struct group *g, uint32_t slot)
 {
 	uint32_t n = 0;

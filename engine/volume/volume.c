@@ -464,16 +464,24 @@ uint32_t io_payload_blocks(struct volume_io *io)
 	return (s->edge[0] != NULL ? 1u : 0u) + (s->edge[1] != NULL ? 1u : 0u);
 }
 
+void volume_io_time(struct volume_io *io, enum io_stage stage)
+{
+	static const enum io_op ops[] = {[VOLUME_READ] = IO_OP_READ, [VOLUME_WRITE] = IO_OP_WRITE,
+					 [VOLUME_FLUSH] = IO_OP_FLUSH, [VOLUME_TRIM] = IO_OP_TRIM,
+					 [VOLUME_ZERO] = IO_OP_TRIM};
+	struct io_state *s = io_state(io);
+
+	hist_record(&s->v->hist[ops[io->kind]][stage], clock_now(s->v->g->c->env->clock).v - s->began.v);
+}
+
 static void io_count(struct volume_io *io, struct group *g)
 {
 	static const enum counter_id bytes[] = {CTR_IO_READ_BYTES, CTR_IO_WRITE_BYTES, CTR_COUNT, CTR_IO_ZERO_BYTES,
 						CTR_IO_ZERO_BYTES};
-	static const uint32_t hist[] = {0, 1, 2, 3, 3};
-	uint64_t ns = clock_now(g->c->env->clock).v - io_state(io)->began.v;
 
 	if (bytes[io->kind] != CTR_COUNT)
 		counter_add(g->c->env->counters, bytes[io->kind], io->bytes);
-	hist_record(g->c->hist[hist[io->kind]], ns);
+	volume_io_time(io, IO_STAGE_TOTAL);
 }
 
 static void io_finish(struct volume_io *io)

@@ -384,10 +384,10 @@ END_TEST
 START_TEST(metrics_have_the_names_of_the_contract)
 {
 	static const char *const lines[] = {
-		"\ntwinshore_io_seconds_bucket{op=\"write\",stage=\"total\",le=\"+Inf\"} 1\n",
-		"\ntwinshore_io_seconds_bucket{op=\"write\",stage=\"total\",le=\"8.192e-06\"} 0\n",
-		"\ntwinshore_io_seconds_count{op=\"write\",stage=\"total\"} 1\n",
-		"\ntwinshore_io_seconds_sum{op=\"write\",stage=\"total\"} 0.001\n",
+		"\ntwinshore_io_seconds_bucket{group=\"pg\",volume=\"db\",op=\"write\",stage=\"total\",le=\"+Inf\"} 1\n",
+		"\ntwinshore_io_seconds_bucket{group=\"pg\",volume=\"db\",op=\"write\",stage=\"total\",le=\"8.192e-06\"} 0\n",
+		"\ntwinshore_io_seconds_count{group=\"pg\",volume=\"db\",op=\"write\",stage=\"total\"} 1\n",
+		"\ntwinshore_io_seconds_sum{group=\"pg\",volume=\"db\",op=\"write\",stage=\"total\"} 0.001\n",
 		"\ntwinshore_group_role{group=\"pg\",role=\"primary\"} 1\n",
 		"\ntwinshore_group_state{group=\"pg\",state=\"in-sync\"} 1\n", "\ntwinshore_group_epoch{group=\"pg\"} 3\n",
 		"\ntwinshore_peer_lag_bytes{group=\"pg\",site=\"west\"} 4096\n",
