@@ -187,8 +187,8 @@ static void conductor_peers(struct conductor *c)
 		if (repl_peer_status(c->repl, p->site, &ps) < 0 ||
 		    (ps.up == p->up && (!ps.up || ps.session == p->session)))
 			continue;
-		if (p->up)
-			p->lost_at = clock_now(c->env->clock);
+		if (p->up) /* silence began before the session was given up for it */
+			p->lost_at = ps.last_heard.v != 0 ? ps.last_heard : clock_now(c->env->clock);
 		conductor_event(c, EVENT_PEER, NULL, p->up ? "up" : "down", ps.up ? "up" : "down", 0, 0, "%s: %s",
 				conductor_site_name(c, p->site), ps.up ? "connected" : ps.error);
 		LIST_FOR_EACH(n, &c->groups) {
