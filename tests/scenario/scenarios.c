@@ -154,14 +154,14 @@ static void witness_dies(struct sim *s)
 static void primary_dies(struct sim *s)
 {
 	sim_site_crash(&s->sites[0], WORLD_CRASH_POWER, FOREVER);
-	expect(s, 2000 * MS_NS, b_is_open, "b takes over");
+	expect(s, 1300 * MS_NS, b_is_open, "b takes over");
 	expect_acks(s, 12 * SEC_NS, "after b took over");
 }
 
 static void primary_is_killed(struct sim *s)
 {
 	sim_site_crash(&s->sites[0], WORLD_CRASH_KILL, FOREVER);
-	expect(s, 2000 * MS_NS, b_is_open, "b takes over");
+	expect(s, 1300 * MS_NS, b_is_open, "b takes over");
 	expect_acks(s, 700 * MS_NS, "after b took over");
 	expect_gap(s, 0, 2000 * MS_NS);
 }
@@ -177,7 +177,7 @@ static void primary_is_isolated(struct sim *s)
 	cut(s, 0, 1, true);
 	cut(s, 0, 2, true);
 	cut_from_client(s, 0, true);
-	expect(s, 2000 * MS_NS, b_is_open, "b takes over");
+	expect(s, 1300 * MS_NS, b_is_open, "b takes over");
 	expect_acks(s, 12 * SEC_NS, "at b");
 	if (probe(s, 0).is_open && probe(s, 0).has_lease)
 		sim_fail(s, "a still serves");
@@ -186,7 +186,7 @@ static void primary_is_isolated(struct sim *s)
 static void primary_freezes_and_thaws(struct sim *s)
 {
 	world_pause(s->sites[0].node, false);
-	expect(s, 2000 * MS_NS, b_is_open, "b takes over");
+	expect(s, 1300 * MS_NS, b_is_open, "b takes over");
 	expect_acks(s, 12 * SEC_NS, "at b");
 	world_resume(s->sites[0].node);
 	sim_run(s, 100 * MS_NS, NULL);
@@ -289,7 +289,7 @@ static void full_copy_under_load(struct sim *s)
 	expect(s, 60 * SEC_NS, sim_is_in_sync, "b is in sync again");
 	s->w->links[0][1].bytes_per_sec = 0;
 	sim_site_crash(&s->sites[0], WORLD_CRASH_POWER, FOREVER);
-	expect(s, 2000 * MS_NS, b_is_open, "b takes over");
+	expect(s, 1300 * MS_NS, b_is_open, "b takes over");
 }
 
 /* A primary whose writes hang is deposed, and hears of it with its own I/O still in flight (R5). */
@@ -300,7 +300,7 @@ static void deposed_with_io_in_flight(struct sim *s)
 	cut(s, 0, 1, true);
 	cut(s, 0, 2, true);
 	cut_from_client(s, 0, true);
-	expect(s, 2000 * MS_NS, b_is_open, "b takes over");
+	expect(s, 1300 * MS_NS, b_is_open, "b takes over");
 	expect_acks(s, 12 * SEC_NS, "at b");
 	cut(s, 0, 1, false);
 	cut(s, 0, 2, false);
