@@ -129,10 +129,17 @@ static int daemon_open_alone(struct daemon *d)
 				       .lock_wait_ms = URING_LOCK_WAIT_MS};
 	struct stat sb;
 
-	if (stat(d->config.store, &sb) == 0 && S_ISBLK(sb.st_mode))
-		snprintf(path, sizeof(path), "/var/lib/twinshore/authority");
-	else
+	int rc;
+
+	if (stat(d->config.store, &sb) == 0 && S_ISBLK(sb.st_mode)) {
+		/* Not beside a device node: /dev is made anew at each boot. */
+		rc = file_make_folder("/var/lib/twinshore");
+		if (rc < 0)
+			return rc;
+		snprintf(path, sizeof(path), "/var/lib/twinshore/%s.authority", d->config.name);
+	} else {
 		snprintf(path, sizeof(path), "%s.authority", d->config.store);
+	}
 	d->alone_format = file_is_blank(path);
 	return uring_disk_open(d->loop, path, &o, &d->alone_disk);
 }

@@ -214,7 +214,7 @@ class Test:
                 site.start(var_lib)
                 site.create(VOLUME)
                 begin = os.stat(disk.log).st_size
-                shutil.copyfile(os.path.join(var_lib, "twinshore", "authority"), self.authority)
+                shutil.copyfile(os.path.join(var_lib, "twinshore", "east.authority"), self.authority)
                 r = subprocess.run([self.writer, "write", "--record", self.record, "--mark", disk.log, "--seconds",
                                     str(self.a.seconds), "--seed", str(self.a.seed), "--window-mib", str(WINDOW_MIB),
                                     site.uri()], capture_output=True, text=True, check=False)
