@@ -86,17 +86,17 @@ static inline void put_zeroes(struct cursor *c, size_t bytes)
 	}
 }
 
-#define CURSOR_NUMBER_(bits, name, convert_get, convert_put)            \
-	static inline uint##bits##_t get_u##bits##name(struct cursor *c) \
-	{                                                               \
-		uint##bits##_t x;                                       \
-		get_bytes(c, &x, sizeof(x));                            \
-		return (uint##bits##_t)convert_get(x);                  \
-	}                                                               \
+#define CURSOR_NUMBER_(bits, name, convert_get, convert_put)                     \
+	static inline uint##bits##_t get_u##bits##name(struct cursor *c)         \
+	{                                                                        \
+		uint##bits##_t x;                                                \
+		get_bytes(c, &x, sizeof(x));                                     \
+		return (uint##bits##_t)convert_get(x);                           \
+	}                                                                        \
 	static inline void put_u##bits##name(struct cursor *c, uint##bits##_t v) \
-	{                                                               \
-		uint##bits##_t x = (uint##bits##_t)convert_put(v);      \
-		put_bytes(c, &x, sizeof(x));                            \
+	{                                                                        \
+		uint##bits##_t x = (uint##bits##_t)convert_put(v);               \
+		put_bytes(c, &x, sizeof(x));                                     \
 	}
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "big-endian machines are not supported"

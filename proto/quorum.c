@@ -15,10 +15,10 @@
 #include "engine/base/err.h"
 #include "proto/cursor.h"
 
-#define FRAME_MAGIC 0x31515354u		    /* "TSQ1" */
-#define META_MAGIC 0x4154454d51535454ull    /* "TTSQMETA" */
+#define FRAME_MAGIC 0x31515354u		     /* "TSQ1" */
+#define META_MAGIC 0x4154454d51535454ull     /* "TTSQMETA" */
 #define SNAPSHOT_MAGIC 0x50414e5351535454ull /* "TTSQSNAP" */
-#define BATCH_MAGIC 0x4843544251535454ull   /* "TTSQBTCH" */
+#define BATCH_MAGIC 0x4843544251535454ull    /* "TTSQBTCH" */
 
 _Static_assert(QUORUM_ENTRY_HEAD_BYTES == 8 + 1 + 3 + 4, "entry head");
 
@@ -348,7 +348,8 @@ uint32_t quorum_batch_bytes(const struct quorum_entry *entries, uint32_t count)
 	return bytes;
 }
 
-void quorum_batch_encode(const struct quorum_batch *b, const struct quorum_entry *entries, void *data)
+void quorum_batch_encode(const struct quorum_batch *b, const struct quorum_entry *entries,
+			 void *data)
 {
 	uint32_t padded = (b->bytes + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
 	struct cursor c;
@@ -385,9 +386,9 @@ int quorum_batch_peek(const uint8_t data[BLOCK_BYTES], struct quorum_batch *ret)
 	b.lsn = get_u64(&c);
 	b.first_index = get_u64(&c);
 	b.bytes = get_u32(&c);
-	if (magic != BATCH_MAGIC || get_u32(&c) != 0 || b.count == 0 || b.count > QUORUM_ENTRIES_MAX ||
-	    b.lsn == 0 || b.first_index == 0 || b.bytes < QUORUM_BATCH_HEAD_BYTES ||
-	    b.bytes > QUORUM_LOG_BLOCKS * BLOCK_BYTES)
+	if (magic != BATCH_MAGIC || get_u32(&c) != 0 || b.count == 0 ||
+	    b.count > QUORUM_ENTRIES_MAX || b.lsn == 0 || b.first_index == 0 ||
+	    b.bytes < QUORUM_BATCH_HEAD_BYTES || b.bytes > QUORUM_LOG_BLOCKS * BLOCK_BYTES)
 		return -ERR_CORRUPT;
 	get_bytes(&c, b.disk.b, sizeof(b.disk.b));
 	if (get_u64(&c) != 0)

@@ -17,7 +17,7 @@
 #define QUORUM_VERSION_MIN 1u
 #define QUORUM_VERSION_MAX 1u
 #define QUORUM_PEERS_MAX 7u
-#define QUORUM_ENTRIES_MAX 64u		  /* in one message and in one batch of the log */
+#define QUORUM_ENTRIES_MAX 64u /* in one message and in one batch of the log */
 #define QUORUM_ENTRY_BYTES_MAX 32768u
 #define QUORUM_PAYLOAD_BYTES_MAX (1u << 20)
 #define QUORUM_NAME_BYTES (SITE_NAME_BYTES_MAX + 1u)
@@ -43,7 +43,8 @@ struct quorum_frame {
 };
 
 void quorum_frame_encode(const struct quorum_frame *f, uint8_t ret[QUORUM_FRAME_BYTES]);
-MUST_CHECK int quorum_frame_decode(const uint8_t data[QUORUM_FRAME_BYTES], struct quorum_frame *ret);
+MUST_CHECK int quorum_frame_decode(const uint8_t data[QUORUM_FRAME_BYTES],
+				   struct quorum_frame *ret);
 
 /* ---- hello, ping ---- */
 #define QUORUM_HELLO_BYTES 128u
@@ -110,7 +111,8 @@ struct quorum_raft {
 };
 
 uint32_t quorum_raft_bytes(const struct quorum_raft *m); /* size of its encoding */
-MUST_CHECK int quorum_raft_encode(const struct quorum_raft *m, void *data, uint32_t bytes); /* size or -ERR_TOO_BIG */
+MUST_CHECK int quorum_raft_encode(const struct quorum_raft *m, void *data,
+				  uint32_t bytes); /* size or -ERR_TOO_BIG */
 /* ret points into data. */
 MUST_CHECK int quorum_raft_decode(const void *data, uint32_t bytes, struct quorum_raft *ret);
 
@@ -139,10 +141,11 @@ struct quorum_snapshot {
 	uint64_t seq;
 	struct uuid disk;
 	uint64_t index, term, conf_index;
-	uint32_t conf_bytes, data_bytes; /* conf first, then data, from the block after the header */
-	uint32_t head_block;		 /* of the log: where replay starts */
-	uint64_t head_lsn;		 /* of the batch there */
-	uint64_t lsn;			 /* last batch durable when the header was written */
+	uint32_t conf_bytes,
+		data_bytes;  /* conf first, then data, from the block after the header */
+	uint32_t head_block; /* of the log: where replay starts */
+	uint64_t head_lsn;   /* of the batch there */
+	uint64_t lsn;	     /* last batch durable when the header was written */
 	uint32_t payload_crc;
 };
 
@@ -163,7 +166,8 @@ MUST_CHECK int quorum_snapshot_decode(const uint8_t data[BLOCK_BYTES], struct qu
 
 uint32_t quorum_batch_bytes(const struct quorum_entry *entries, uint32_t count);
 /* data has at least quorum_batch_bytes rounded up to 4096; the rest of the last block is zeroed. */
-void quorum_batch_encode(const struct quorum_batch *b, const struct quorum_entry *entries, void *data);
+void quorum_batch_encode(const struct quorum_batch *b, const struct quorum_entry *entries,
+			 void *data);
 /* The header alone (no crc): how long the batch claims to be. */
 MUST_CHECK int quorum_batch_peek(const uint8_t data[BLOCK_BYTES], struct quorum_batch *ret);
 /* The whole batch of ret->bytes; entries point into data. */

@@ -19,7 +19,7 @@
 #include "engine/base/err.h"
 #include "proto/cursor.h"
 
-#define OFF_CHAIN 8u	  /* the chain field; the checksum leaves it out */
+#define OFF_CHAIN 8u /* the chain field; the checksum leaves it out */
 #define OFF_CHAIN_END 16u
 #define RESERVED_BYTES 26u
 #define LOCAL_CRC_OFF 56u
@@ -27,11 +27,13 @@
 #define VOLUME_BODY_BYTES (4u + 4u + 16u + 8u + 4u + 64u)
 #define EPOCH_BODY_BYTES 16u
 
-_Static_assert(4 + 2 + 2 + 8 + 16 + 8 * 5 + 4 + 4 + 8 + 8 + 2 * 3 + RESERVED_BYTES == RECORD_FIXED_BYTES,
+_Static_assert(4 + 2 + 2 + 8 + 16 + 8 * 5 + 4 + 4 + 8 + 8 + 2 * 3 + RESERVED_BYTES ==
+		       RECORD_FIXED_BYTES,
 	       "the fixed part has no gaps");
 _Static_assert(4 + 4 + 8 + 8 + 8 + LOCAL_RESERVED_BYTES + 8 == RECORD_LOCAL_BYTES,
 	       "the local part has no gaps");
-_Static_assert(RECORD_FIXED_BYTES + RECORD_BODY_BYTES_MAX <= RECORD_LOGICAL_BYTES_MAX, "a body fits");
+_Static_assert(RECORD_FIXED_BYTES + RECORD_BODY_BYTES_MAX <= RECORD_LOGICAL_BYTES_MAX,
+	       "a body fits");
 
 static uint64_t chain_of(const uint8_t *header, uint32_t logical_bytes)
 {
@@ -139,13 +141,15 @@ int record_decode_local(const uint8_t *header, struct record_local *ret_local)
 	return 0;
 }
 
-struct record_extent record_extent_at(const uint8_t *header, const struct record_view *view, uint32_t i)
+struct record_extent record_extent_at(const uint8_t *header, const struct record_view *view,
+				      uint32_t i)
 {
 	struct cursor c;
 	struct record_extent e;
 
 	assert(i < view->extent_count);
-	cursor_init_read(&c, header + RECORD_FIXED_BYTES + i * RECORD_EXTENT_BYTES, RECORD_EXTENT_BYTES);
+	cursor_init_read(&c, header + RECORD_FIXED_BYTES + i * RECORD_EXTENT_BYTES,
+			 RECORD_EXTENT_BYTES);
 	e.volume = get_u32(&c);
 	e.kind = get_u32(&c);
 	e.block = get_u64(&c);
@@ -159,7 +163,8 @@ uint32_t record_crc_at(const uint8_t *header, const struct record_view *view, ui
 	uint32_t crc;
 
 	assert(i < view->payload_blocks);
-	memcpy(&crc, header + RECORD_FIXED_BYTES + view->extent_count * RECORD_EXTENT_BYTES + i * 4, 4);
+	memcpy(&crc, header + RECORD_FIXED_BYTES + view->extent_count * RECORD_EXTENT_BYTES + i * 4,
+	       4);
 	return crc;
 }
 
@@ -312,7 +317,8 @@ static bool name_is_valid(const char name[NAME_BYTES_MAX + 1])
 		return false;
 	for (uint32_t i = 0; i < n; i++) {
 		char x = name[i];
-		bool alnum = (x >= 'a' && x <= 'z') || (x >= 'A' && x <= 'Z') || (x >= '0' && x <= '9');
+		bool alnum =
+			(x >= 'a' && x <= 'z') || (x >= 'A' && x <= 'Z') || (x >= '0' && x <= '9');
 
 		if (!alnum && (i == 0 || (x != '.' && x != '_' && x != '-')))
 			return false;

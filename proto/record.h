@@ -17,7 +17,7 @@
 #include "engine/base/types.h"
 #include "engine/base/uuid.h"
 
-#define RECORD_MAGIC 0x31525354u /* "TSR1" */
+#define RECORD_MAGIC 0x31525354u       /* "TSR1" */
 #define RECORD_LOCAL_MAGIC 0x314c5354u /* "TSL1" */
 #define RECORD_HEADER_BYTES 4096u
 #define RECORD_LOCAL_BYTES 64u
@@ -52,20 +52,24 @@ enum extent_kind { EXTENT_DATA = 0, EXTENT_ZERO = 1, EXTENT_DISCARD = 2 };
 /* Kinds 3 and up (data by reference) are refused until their feature bit is known. */
 
 struct record_extent {
-	uint32_t volume; /* slot */
-	uint32_t kind;	 /* enum extent_kind */
-	uint64_t block;	 /* first 4 KiB block in the volume */
-	uint32_t count;	 /* blocks, 1.. ; DATA at most 256, others at most 2^24 (64 GiB) */
+	uint32_t volume;	/* slot */
+	uint32_t kind;		/* enum extent_kind */
+	uint64_t block;		/* first 4 KiB block in the volume */
+	uint32_t count;		/* blocks, 1.. ; DATA at most 256, others at most 2^24 (64 GiB) */
 	uint32_t payload_block; /* DATA: index of its first block in the payload; else 0 */
 };
 
-enum record_volume_op { RECORD_VOLUME_CREATE = 1, RECORD_VOLUME_RESIZE = 2, RECORD_VOLUME_DELETE = 3 };
+enum record_volume_op {
+	RECORD_VOLUME_CREATE = 1,
+	RECORD_VOLUME_RESIZE = 2,
+	RECORD_VOLUME_DELETE = 3
+};
 
 struct record_volume {
 	uint32_t op;
 	uint32_t slot;
 	struct uuid uuid;
-	uint64_t bytes;	     /* size, a multiple of 512 */
+	uint64_t bytes;	      /* size, a multiple of 512 */
 	uint32_t block_bytes; /* logical block size shown to clients: 512 or 4096 */
 	char name[NAME_BYTES_MAX + 1];
 };
@@ -111,10 +115,10 @@ struct record_spec {
 
 /* Local part: where and under which guarantees this site wrote it. */
 struct record_local {
-	uint64_t segment_seq;  /* sequence of the journal segment it lies in */
-	uint64_t segment_salt; /* random number of that segment's header: no older record has it */
+	uint64_t segment_seq;	/* sequence of the journal segment it lies in */
+	uint64_t segment_salt;	/* random number of that segment's header: no older record has it */
 	uint32_t segment_block; /* block index in the segment */
-	struct lsn durable;    /* newest LSN this site knew durable here when it wrote this */
+	struct lsn durable;	/* newest LSN this site knew durable here when it wrote this */
 };
 
 /* Encode into a 4096-byte header: logical part, zero fill; the local part is left zero. */
@@ -132,7 +136,8 @@ MUST_CHECK int record_decode(const uint8_t *header, uint32_t bytes, struct recor
 MUST_CHECK int record_decode_local(const uint8_t *header, struct record_local *ret_local);
 
 /* i < extent_count / payload_blocks of a decoded header. */
-struct record_extent record_extent_at(const uint8_t *header, const struct record_view *view, uint32_t i);
+struct record_extent record_extent_at(const uint8_t *header, const struct record_view *view,
+				      uint32_t i);
 uint32_t record_crc_at(const uint8_t *header, const struct record_view *view, uint32_t i);
 const uint8_t *record_body(const uint8_t *header, const struct record_view *view);
 

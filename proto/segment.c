@@ -203,8 +203,8 @@ int footer_entry_get(const uint8_t *at, const uint8_t *end, struct footer_state 
 		     uint8_t header[RECORD_HEADER_BYTES], struct record_view *ret_view,
 		     uint32_t *ret_bytes)
 {
-	struct record_spec spec = {.group = s->group, .begin = s->lsn, .prev_chain = s->chain,
-				   .epoch = s->epoch};
+	struct record_spec spec = {
+		.group = s->group, .begin = s->lsn, .prev_chain = s->chain, .epoch = s->epoch};
 	struct cursor c;
 	uint8_t flags;
 	int rc;
@@ -223,7 +223,8 @@ int footer_entry_get(const uint8_t *at, const uint8_t *end, struct footer_state 
 		spec.epoch.site = get_u32(&c);
 	}
 	if (!cursor_ok(&c) || spec.extent_count > RECORD_EXTENTS_MAX ||
-	    spec.payload_blocks > RECORD_PAYLOAD_BLOCKS_MAX || spec.body_bytes > RECORD_BODY_BYTES_MAX ||
+	    spec.payload_blocks > RECORD_PAYLOAD_BLOCKS_MAX ||
+	    spec.body_bytes > RECORD_BODY_BYTES_MAX ||
 	    (spec.body_bytes != 0 && spec.extent_count != 0) || spec.commit.v > spec.begin.v)
 		return -ERR_CORRUPT;
 	rc = entry_rebuild(&c, &spec, header);

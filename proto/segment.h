@@ -36,15 +36,17 @@ MUST_CHECK int segment_header_decode(const uint8_t block[BLOCK_BYTES], struct se
 
 struct segment_trailer {
 	uint64_t seq, salt;
-	struct lsn first, end;	/* of its records: everything before `end` is durable */
-	uint64_t end_chain;	/* chain of the last record */
-	uint32_t entries_bytes; /* before padding; they begin at trailer - round_up(entries_bytes) */
+	struct lsn first, end; /* of its records: everything before `end` is durable */
+	uint64_t end_chain;    /* chain of the last record */
+	uint32_t
+		entries_bytes; /* before padding; they begin at trailer - round_up(entries_bytes) */
 	uint32_t record_count;
 	uint64_t entries_crc; /* crc64 of the entries with their padding */
 };
 
 void segment_trailer_encode(uint8_t block[BLOCK_BYTES], const struct segment_trailer *t);
-MUST_CHECK int segment_trailer_decode(const uint8_t block[BLOCK_BYTES], struct segment_trailer *ret);
+MUST_CHECK int segment_trailer_decode(const uint8_t block[BLOCK_BYTES],
+				      struct segment_trailer *ret);
 
 /* Running state of both the writer and the reader of entries. */
 struct footer_state {

@@ -40,11 +40,13 @@ int super_check(const struct disk_super *s, uint32_t copy)
 {
 	if (s->magic != SUPER_MAGIC)
 		return -ERR_NOT_STORE;
-	if (s->crc != crc64_without(s, sizeof(*s), offsetof(struct disk_super, crc)) || s->copy != copy)
+	if (s->crc != crc64_without(s, sizeof(*s), offsetof(struct disk_super, crc)) ||
+	    s->copy != copy)
 		return -ERR_CORRUPT; /* D1 */
 	if (s->version != STORE_FORMAT_VERSION)
 		return -ERR_VERSION;
-	if (s->bytes < STORE_BYTES_MIN || s->bytes % BLOCK_BYTES != 0 || s->bytes > (uint64_t)1 << 56)
+	if (s->bytes < STORE_BYTES_MIN || s->bytes % BLOCK_BYTES != 0 ||
+	    s->bytes > (uint64_t)1 << 56)
 		return -ERR_CORRUPT;
 	if (!is_power_of_two(s->segment_bytes) || s->segment_bytes < SEGMENT_BYTES_MIN ||
 	    s->segment_bytes > SEGMENT_BYTES_MAX)
@@ -68,13 +70,15 @@ bool super_equal(const struct disk_super *a, const struct disk_super *b)
 
 uint32_t floor_bytes(uint32_t count)
 {
-	uint32_t bytes = (uint32_t)sizeof(struct disk_floor_header) + count * (uint32_t)sizeof(struct disk_floor);
+	uint32_t bytes = (uint32_t)sizeof(struct disk_floor_header) +
+			 count * (uint32_t)sizeof(struct disk_floor);
 
 	assert(count <= FLOORS_MAX);
 	return (bytes + BLOCK_BYTES - 1) & ~(BLOCK_BYTES - 1);
 }
 
-void floor_seal(uint8_t *slot, const struct uuid *store, uint64_t sequence, uint64_t address, uint32_t count)
+void floor_seal(uint8_t *slot, const struct uuid *store, uint64_t sequence, uint64_t address,
+		uint32_t count)
 {
 	struct disk_floor_header *h = (void *)slot;
 
@@ -87,8 +91,8 @@ void floor_seal(uint8_t *slot, const struct uuid *store, uint64_t sequence, uint
 	h->crc = crc64_without(slot, floor_bytes(count), offsetof(struct disk_floor_header, crc));
 }
 
-int floor_check(const uint8_t *slot, const struct uuid *store, uint64_t address, uint64_t *ret_sequence,
-		uint32_t *ret_count)
+int floor_check(const uint8_t *slot, const struct uuid *store, uint64_t address,
+		uint64_t *ret_sequence, uint32_t *ret_count)
 {
 	struct disk_floor_header h;
 
@@ -96,7 +100,8 @@ int floor_check(const uint8_t *slot, const struct uuid *store, uint64_t address,
 	if (h.magic != FLOOR_MAGIC || h.count > FLOORS_MAX || h.address != address ||
 	    memcmp(h.store, store->b, sizeof(h.store)) != 0)
 		return -ERR_CORRUPT; /* D1 */
-	if (h.crc != crc64_without(slot, floor_bytes(h.count), offsetof(struct disk_floor_header, crc)))
+	if (h.crc !=
+	    crc64_without(slot, floor_bytes(h.count), offsetof(struct disk_floor_header, crc)))
 		return -ERR_CORRUPT;
 	*ret_sequence = h.sequence;
 	*ret_count = h.count;
@@ -109,7 +114,8 @@ struct disk_floor *floor_at(uint8_t *slot, uint32_t index)
 	return (struct disk_floor *)(void *)(slot + sizeof(struct disk_floor_header)) + index;
 }
 
-uint64_t page_seal(void *page, const struct page_name *name, uint64_t birth, const struct uuid *store)
+uint64_t page_seal(void *page, const struct page_name *name, uint64_t birth,
+		   const struct uuid *store)
 {
 	struct disk_page *p = page;
 
@@ -162,7 +168,8 @@ int leaf_check(const struct disk_leaf *leaf, uint64_t disk_bytes)
 
 		if ((c->valid & c->zero) != 0 || c->base != DISK_NONE)
 			return -ERR_CORRUPT;
-		if (c->chunk == DISK_NONE ? c->valid != 0 : !place_ok(c->chunk, CHUNK_BYTES, disk_bytes))
+		if (c->chunk == DISK_NONE ? c->valid != 0
+					  : !place_ok(c->chunk, CHUNK_BYTES, disk_bytes))
 			return -ERR_CORRUPT;
 	}
 	return 0;
@@ -221,7 +228,7 @@ uint64_t map_digest_wrap(uint64_t digest, uint32_t depth)
 {
 	assert(depth <= MAP_DEPTH_MAX);
 	for (; digest != 0 && depth < MAP_DEPTH_MAX; depth++) {
-		uint64_t below[MAP_FAN] = { digest };
+		uint64_t below[MAP_FAN] = {digest};
 
 		digest = crc64(0, below, sizeof(below));
 		digest = digest == 0 ? 1 : digest;
@@ -260,7 +267,7 @@ void inner_summary(const struct disk_inner *inner, struct disk_inner_entry *ret)
 
 static uint64_t crc64_without(const void *data, size_t bytes, size_t crc_off)
 {
-	static const uint8_t zero[8] = { 0 };
+	static const uint8_t zero[8] = {0};
 	const uint8_t *p = data;
 	uint64_t crc = crc64(0, p, crc_off);
 

@@ -30,7 +30,7 @@
 #define SUPER_BYTES 4096u
 #define STORE_FORMAT_VERSION 1u
 #define STORE_BYTES_MIN (64ull << 20)
-#define SEGMENT_BYTES_MIN (2ull << 20) /* a journal record never spans two */
+#define SEGMENT_BYTES_MIN (2ull << 20)	/* a journal record never spans two */
 #define SEGMENT_BYTES_MAX (16ull << 20) /* larger ones need another bitmap: not in this version */
 
 #define FLOOR_MAGIC 0x31524f4c46535754ull /* "TWSFLOR1" */
@@ -98,7 +98,8 @@ bool super_equal(const struct disk_super *a, const struct disk_super *b);
 /* Bytes of a slot with `count` floors, whole blocks. */
 uint32_t floor_bytes(uint32_t count);
 /* Fill the header before floor_bytes(count) zero-filled bytes whose entries are in place. */
-void floor_seal(uint8_t *slot, const struct uuid *store, uint64_t sequence, uint64_t address, uint32_t count);
+void floor_seal(uint8_t *slot, const struct uuid *store, uint64_t sequence, uint64_t address,
+		uint32_t count);
 /* 0, -ERR_CORRUPT (also: never written, another store's). */
 MUST_CHECK int floor_check(const uint8_t *slot, const struct uuid *store, uint64_t address,
 			   uint64_t *ret_sequence, uint32_t *ret_count);
@@ -141,7 +142,8 @@ struct page_name {
 };
 
 /* Fill the header of a page and return its crc. */
-uint64_t page_seal(void *page, const struct page_name *name, uint64_t birth, const struct uuid *store);
+uint64_t page_seal(void *page, const struct page_name *name, uint64_t birth,
+		   const struct uuid *store);
 /* 0, or -ERR_CORRUPT: not this page, or damaged. */
 MUST_CHECK int page_check(const void *page, const struct page_name *name, const struct uuid *store);
 
@@ -178,7 +180,7 @@ _Static_assert(sizeof(struct disk_table_index) == PAGE_BYTES, "table index");
 struct disk_segment {
 	uint8_t kind; /* enum segment_kind */
 	uint8_t zero0[3];
-	uint32_t used;	     /* HOME: chunks, META: pages */
+	uint32_t used;	      /* HOME: chunks, META: pages */
 	uint32_t bitmap_slot; /* META: its entry in the bitmap table; else UINT32_MAX */
 	uint32_t zero1;
 	uint64_t chunks[4]; /* HOME: one bit per used chunk */
@@ -310,7 +312,8 @@ uint64_t leaf_digest(const struct disk_leaf *leaf);
 uint64_t inner_digest(const struct disk_inner *inner);
 /* Digest of a tree of any depth with root digest `digest`, as one of MAP_DEPTH_MAX: comparable. */
 uint64_t map_digest_wrap(uint64_t digest, uint32_t depth);
-void leaf_summary(const struct disk_leaf *leaf, struct disk_inner_entry *ret);	 /* digest, newest, used */
+void leaf_summary(const struct disk_leaf *leaf,
+		  struct disk_inner_entry *ret); /* digest, newest, used */
 void inner_summary(const struct disk_inner *inner, struct disk_inner_entry *ret); /* the same */
 
 #endif

@@ -27,8 +27,8 @@
 
 static void server_step(struct op *op);
 
-int admin_server_open(struct env *env, const struct admin_server_opts *opts, struct admin_server **ret_server,
-		      const char **ret_which)
+int admin_server_open(struct env *env, const struct admin_server_opts *opts,
+		      struct admin_server **ret_server, const char **ret_which)
 {
 	const char *addresses[DOOR_COUNT] = {opts->admin_address, opts->metrics_address};
 	struct admin_server *s = calloc(1, sizeof(*s));
@@ -79,13 +79,17 @@ static void server_reap(struct admin_server *s)
 		if (rc < 0) {
 			d->failed = true;
 			if (!s->stopping)
-				log_warn(s->env->log, "admin", "accepting a client failed: %s; trying again soon", err_text(rc));
+				log_warn(s->env->log, "admin",
+					 "accepting a client failed: %s; trying again soon",
+					 err_text(rc));
 			continue;
 		}
 		if (s->stopping)
 			net_close(&d->req.conn);
-		else if ((i == ADMIN_DOOR ? session_new(s, d->req.conn) : web_new(s, d->req.conn)) < 0)
-			log_warn(s->env->log, "admin", "no memory for a client: its connection is closed");
+		else if ((i == ADMIN_DOOR ? session_new(s, d->req.conn) : web_new(s, d->req.conn)) <
+			 0)
+			log_warn(s->env->log, "admin",
+				 "no memory for a client: its connection is closed");
 	}
 	if (s->retrying && (s->op.waits & WAIT_RETRY) == 0) {
 		s->retrying = false;
@@ -99,7 +103,8 @@ static void server_accept(struct admin_server *s)
 
 	for (uint32_t i = 0; i < DOOR_COUNT; i++) {
 		struct admin_door *d = &s->doors[i];
-		bool full = i == ADMIN_DOOR ? s->session_count >= ADMIN_SESSIONS_MAX : s->web_count >= ADMIN_WEB_MAX;
+		bool full = i == ADMIN_DOOR ? s->session_count >= ADMIN_SESSIONS_MAX
+					    : s->web_count >= ADMIN_WEB_MAX;
 
 		retry |= d->failed;
 		if (d->listener == NULL || d->accepting || d->failed || full) /* D1 */

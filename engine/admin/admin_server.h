@@ -25,10 +25,10 @@ struct store;
 
 /* Everything is borrowed until the server is quiet.  At a witness only `member` is there. */
 struct admin_server_opts {
-	const char *admin_address;   /* "unix:/path"; NULL: none */
-	const char *metrics_address; /* "HOST:PORT"; NULL: none */
+	const char *admin_address;     /* "unix:/path"; NULL: none */
+	const char *metrics_address;   /* "HOST:PORT"; NULL: none */
 	const char *program, *version; /* "twinshored", "0.1.0" */
-	const char *site;	     /* own name */
+	const char *site;	       /* own name */
 	const char *store_path;
 	struct conductor *conductor;
 	struct store *store;

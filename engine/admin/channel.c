@@ -111,7 +111,8 @@ void channel_wait(struct channel *c)
 	if (c->deadline.v == 0 || c->late)
 		return;
 	if (c->timer_on && c->timer.deadline.v > c->deadline.v) {
-		clock_timer_disarm(c->env->clock, &c->timer); /* the step runs again and arms it anew */
+		clock_timer_disarm(c->env->clock,
+				   &c->timer); /* the step runs again and arms it anew */
 		return;
 	}
 	if (c->timer_on)
@@ -160,7 +161,8 @@ void channel_shut(struct channel *c)
 
 bool channel_is_quiet(const struct channel *c)
 {
-	return c->shut && (c->op.waits & (CHANNEL_WAIT_RECV | CHANNEL_WAIT_SEND | CHANNEL_WAIT_TIMER)) == 0;
+	return c->shut &&
+	       (c->op.waits & (CHANNEL_WAIT_RECV | CHANNEL_WAIT_SEND | CHANNEL_WAIT_TIMER)) == 0;
 }
 
 void channel_fini(struct channel *c)

@@ -13,8 +13,8 @@
 #include "engine/admin/status.h"
 #include "engine/base/assert.h"
 #include "engine/base/err.h"
-#include "engine/base/size.h"
 #include "engine/base/log.h"
+#include "engine/base/size.h"
 
 #define TIMEOUT_MS_DEFAULT 30000u
 #define TIMEOUT_MS_MAX 600000u
@@ -24,8 +24,10 @@ static bool name_ok(struct session *s, const char *what, const char *name)
 {
 	if (name_is_valid(name))
 		return true;
-	session_refuse(s, -ERR_INVALID, "names are 1 to 63 of letters, digits, '.', '_' and '-', and start with a letter or digit",
-		       "'%.80s' is not a name of a %s", name, what);
+	session_refuse(
+		s, -ERR_INVALID,
+		"names are 1 to 63 of letters, digits, '.', '_' and '-', and start with a letter or digit",
+		"'%.80s' is not a name of a %s", name, what);
 	return false;
 }
 
@@ -38,7 +40,8 @@ static bool site_ok(struct session *s, const char *name)
 			return true;
 	if (name[0] == '\0')
 		return true;
-	session_refuse(s, -ERR_NOT_FOUND, "sites are named in the configuration of every daemon, under 'sites'",
+	session_refuse(s, -ERR_NOT_FOUND,
+		       "sites are named in the configuration of every daemon, under 'sites'",
 		       "no site named %.40s", name);
 	return false;
 }
@@ -48,13 +51,16 @@ static void fill(char *to, size_t bytes, const char *from)
 	snprintf(to, bytes, "%s", from);
 }
 
-static struct conductor_request *change_new(struct session *s, enum request_kind kind, uint32_t timeout_ms)
+static struct conductor_request *change_new(struct session *s, enum request_kind kind,
+					    uint32_t timeout_ms)
 {
 	struct conductor_request *r = &s->change;
 
 	memset(r, 0, sizeof(*r));
 	r->kind = kind;
-	r->deadline_ms = timeout_ms == 0 ? TIMEOUT_MS_DEFAULT : timeout_ms > TIMEOUT_MS_MAX ? TIMEOUT_MS_MAX : timeout_ms;
+	r->deadline_ms = timeout_ms == 0	       ? TIMEOUT_MS_DEFAULT
+			 : timeout_ms > TIMEOUT_MS_MAX ? TIMEOUT_MS_MAX
+						       : timeout_ms;
 	return r;
 }
 
@@ -69,10 +75,12 @@ static void group_create(struct session *s, const Adm__GroupCreate *m, uint32_t 
 {
 	struct conductor_request *r = change_new(s, REQUEST_GROUP_CREATE, timeout_ms);
 
-	if (!name_ok(s, "group", m->name) || !site_ok(s, m->sync_site) || !site_ok(s, m->primary_site))
+	if (!name_ok(s, "group", m->name) || !site_ok(s, m->sync_site) ||
+	    !site_ok(s, m->primary_site))
 		return;
 	if (m->ack_received) {
-		session_refuse(s, -ERR_UNSUPPORTED, "", "group create --ack received is not available in this version");
+		session_refuse(s, -ERR_UNSUPPORTED, "",
+			       "group create --ack received is not available in this version");
 		return;
 	}
 	if (m->min_isr > 2) {
@@ -95,8 +103,9 @@ static void group_set(struct session *s, const Adm__GroupSet *m, uint32_t timeou
 		return;
 	if (m->ack_received || m->min_isr > 2) {
 		session_refuse(s, m->ack_received ? -ERR_UNSUPPORTED : -ERR_INVALID, "",
-			       m->ack_received ? "group set --ack received is not available in this version"
-					       : "the minimum of in-sync sites is 1 or 2");
+			       m->ack_received
+				       ? "group set --ack received is not available in this version"
+				       : "the minimum of in-sync sites is 1 or 2");
 		return;
 	}
 	fill(r->group.name, sizeof(r->group.name), m->name);
@@ -118,8 +127,9 @@ static void group_delete(struct session *s, const Adm__GroupDelete *m, uint32_t 
 	change_submit(s);
 }
 
-static void volume_change(struct session *s, enum request_kind kind, const char *group, const char *name,
-			  uint64_t bytes, uint32_t block_bytes, uint32_t timeout_ms)
+static void volume_change(struct session *s, enum request_kind kind, const char *group,
+			  const char *name, uint64_t bytes, uint32_t block_bytes,
+			  uint32_t timeout_ms)
 {
 	struct conductor_request *r = change_new(s, kind, timeout_ms);
 
@@ -132,7 +142,8 @@ static void volume_change(struct session *s, enum request_kind kind, const char 
 		return;
 	}
 	if (kind != REQUEST_VOLUME_DELETE && (bytes == 0 || bytes % BLOCK_BYTES != 0)) {
-		session_refuse(s, -ERR_INVALID, "", "the size of a volume is a multiple of 4 KiB, not %llu",
+		session_refuse(s, -ERR_INVALID, "",
+			       "the size of a volume is a multiple of 4 KiB, not %llu",
 			       (unsigned long long)bytes);
 		return;
 	}
@@ -236,8 +247,8 @@ static Adm__Event *event_message(struct arena *a, const struct event *e)
 	m->reason = arena_text(a, e->reason);
 	m->bytes = e->bytes;
 	m->seconds = e->seconds;
-	return m->kind != NULL && m->group != NULL && m->site != NULL && m->from != NULL && m->to != NULL &&
-			       m->reason != NULL
+	return m->kind != NULL && m->group != NULL && m->site != NULL && m->from != NULL &&
+			       m->to != NULL && m->reason != NULL
 		       ? m
 		       : NULL;
 }
@@ -250,7 +261,8 @@ static int events_collect(struct session *s, struct arena *a, Adm__EventsReply *
 	m->events = arena_take(a, EVENTS_PER_PART * sizeof(Adm__Event *));
 	if (m->events == NULL)
 		return -ERR_NOMEM;
-	while (m->n_events < EVENTS_PER_PART && conductor_event_after(s->server->o.conductor, s->since, &e)) {
+	while (m->n_events < EVENTS_PER_PART &&
+	       conductor_event_after(s->server->o.conductor, s->since, &e)) {
 		m->events[m->n_events] = event_message(a, &e);
 		if (m->events[m->n_events] == NULL)
 			return -ERR_NOMEM;
@@ -289,7 +301,8 @@ static void status_start(struct session *s, const Adm__StatusRequest *m)
 	struct group_status g;
 
 	if (m->group[0] != '\0' && !status_find(s->server, m->group, &g)) {
-		session_refuse(s, -ERR_NOT_FOUND, "'twinshore group list' shows all", "no group named %.80s", m->group);
+		session_refuse(s, -ERR_NOT_FOUND, "'twinshore group list' shows all",
+			       "no group named %.80s", m->group);
 		return;
 	}
 	fill(s->only, sizeof(s->only), m->group);
@@ -307,7 +320,8 @@ static void explain(struct session *s, const Adm__ExplainRequest *m)
 	struct arena arena;
 
 	if (!status_find(s->server, m->group, &g)) {
-		session_refuse(s, -ERR_NOT_FOUND, "'twinshore group list' shows all", "no group named %.80s", m->group);
+		session_refuse(s, -ERR_NOT_FOUND, "'twinshore group list' shows all",
+			       "no group named %.80s", m->group);
 		return;
 	}
 	arena_init(&arena, FRAME_ARENA_BYTES);
@@ -340,14 +354,15 @@ static void change_run(struct session *s, const Adm__Request *m)
 	else if (m->command_case == ADM__REQUEST__COMMAND_GROUP_DELETE)
 		group_delete(s, m->group_delete, m->timeout_ms);
 	else if (m->command_case == ADM__REQUEST__COMMAND_VOLUME_CREATE)
-		volume_change(s, REQUEST_VOLUME_CREATE, m->volume_create->group, m->volume_create->name,
-			      m->volume_create->bytes, m->volume_create->block_bytes, m->timeout_ms);
+		volume_change(s, REQUEST_VOLUME_CREATE, m->volume_create->group,
+			      m->volume_create->name, m->volume_create->bytes,
+			      m->volume_create->block_bytes, m->timeout_ms);
 	else if (m->command_case == ADM__REQUEST__COMMAND_VOLUME_RESIZE)
-		volume_change(s, REQUEST_VOLUME_RESIZE, m->volume_resize->group, m->volume_resize->name,
-			      m->volume_resize->bytes, 0, m->timeout_ms);
+		volume_change(s, REQUEST_VOLUME_RESIZE, m->volume_resize->group,
+			      m->volume_resize->name, m->volume_resize->bytes, 0, m->timeout_ms);
 	else
-		volume_change(s, REQUEST_VOLUME_DELETE, m->volume_delete->group, m->volume_delete->name, 0, 0,
-			      m->timeout_ms);
+		volume_change(s, REQUEST_VOLUME_DELETE, m->volume_delete->group,
+			      m->volume_delete->name, 0, 0, m->timeout_ms);
 }
 
 void command_run(struct session *s, const Adm__Request *m)
@@ -379,12 +394,14 @@ void command_run(struct session *s, const Adm__Request *m)
 		change_run(s, m);
 		return;
 	case ADM__REQUEST__COMMAND_OTHER:
-		session_refuse(s, -ERR_UNSUPPORTED, "", "%.80s is not available in this version", m->other->name);
+		session_refuse(s, -ERR_UNSUPPORTED, "", "%.80s is not available in this version",
+			       m->other->name);
 		return;
 	case ADM__REQUEST__COMMAND__NOT_SET:
 	case _ADM__REQUEST__COMMAND__CASE_IS_INT_SIZE:
 	default:
-		session_refuse(s, -ERR_UNSUPPORTED, "the daemon is older than the command", "this is not available in this version");
+		session_refuse(s, -ERR_UNSUPPORTED, "the daemon is older than the command",
+			       "this is not available in this version");
 		return;
 	}
 }

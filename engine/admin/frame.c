@@ -18,7 +18,8 @@ int frame_find(const uint8_t *data, size_t bytes, uint32_t *ret_bytes)
 
 	if (bytes < FRAME_HEAD_BYTES)
 		return -ERR_AGAIN;
-	n = (uint32_t)data[0] | (uint32_t)data[1] << 8 | (uint32_t)data[2] << 16 | (uint32_t)data[3] << 24;
+	n = (uint32_t)data[0] | (uint32_t)data[1] << 8 | (uint32_t)data[2] << 16 |
+	    (uint32_t)data[3] << 24;
 	if (n == 0 || n > FRAME_BYTES_MAX)
 		return -ERR_PROTOCOL;
 	if (bytes - FRAME_HEAD_BYTES < n)
@@ -27,8 +28,8 @@ int frame_find(const uint8_t *data, size_t bytes, uint32_t *ret_bytes)
 	return 0;
 }
 
-int frame_decode(struct arena *arena, const ProtobufCMessageDescriptor *type, const uint8_t *message,
-		 uint32_t bytes, ProtobufCMessage **ret_message)
+int frame_decode(struct arena *arena, const ProtobufCMessageDescriptor *type,
+		 const uint8_t *message, uint32_t bytes, ProtobufCMessage **ret_message)
 {
 	ProtobufCMessage *m = protobuf_c_message_unpack(type, &arena->allocator, bytes, message);
 

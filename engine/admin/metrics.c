@@ -41,8 +41,8 @@ static const char *const stage_words[IO_STAGE_COUNT] = {"total", "journal", "rem
 
 static void metric_head(struct text *t, enum metric_id id)
 {
-	text_add(t, "# HELP %s %s\n# TYPE %s %s\n", metrics[id].name, metrics[id].help, metrics[id].name,
-		 metrics[id].type);
+	text_add(t, "# HELP %s %s\n# TYPE %s %s\n", metrics[id].name, metrics[id].help,
+		 metrics[id].name, metrics[id].type);
 }
 
 static void metric_number(struct text *t, enum metric_id id, uint64_t value)
@@ -58,8 +58,8 @@ static void io_hist_write(struct text *t, const char *labels, const struct hist 
 
 	hist_export(h, cumulative);
 	for (uint32_t i = 0; i < HIST_EXPORT_COUNT; i++)
-		text_add(t, "%s_bucket{%s,le=\"%.9g\"} %llu\n", name, labels, (double)hist_export_bound_ns(i) / 1e9,
-			 (unsigned long long)cumulative[i]);
+		text_add(t, "%s_bucket{%s,le=\"%.9g\"} %llu\n", name, labels,
+			 (double)hist_export_bound_ns(i) / 1e9, (unsigned long long)cumulative[i]);
 	text_add(t, "%s_bucket{%s,le=\"+Inf\"} %llu\n", name, labels, (unsigned long long)h->count);
 	text_add(t, "%s_sum{%s} %.9g\n", name, labels, (double)h->sum_ns / 1e9);
 	text_add(t, "%s_count{%s} %llu\n", name, labels, (unsigned long long)h->count);
@@ -77,7 +77,8 @@ static void io_write(struct text *t, const struct conductor *c)
 			for (uint32_t s = 0; s < IO_STAGE_COUNT; s++) {
 				if (v.hist[op][s] == NULL || v.hist[op][s]->count == 0)
 					continue;
-				snprintf(labels, sizeof(labels), "group=\"%s\",volume=\"%s\",op=\"%s\",stage=\"%s\"",
+				snprintf(labels, sizeof(labels),
+					 "group=\"%s\",volume=\"%s\",op=\"%s\",stage=\"%s\"",
 					 v.group, v.volume, op_words[op], stage_words[s]);
 				io_hist_write(t, labels, v.hist[op][s]);
 			}
@@ -86,24 +87,28 @@ static void io_write(struct text *t, const struct conductor *c)
 }
 
 /* The samples of one metric for one group. */
-static void group_samples(struct text *t, struct conductor *c, const struct group_status *g, enum metric_id id)
+static void group_samples(struct text *t, struct conductor *c, const struct group_status *g,
+			  enum metric_id id)
 {
 	const char *name = metrics[id].name;
 
 	if (id == METRIC_GROUP_ROLE) {
 		for (uint32_t r = GROUP_ROLE_NONE; r <= GROUP_ROLE_SECONDARY; r++)
 			text_add(t, "%s{group=\"%s\",role=\"%s\"} %d\n", name, g->name,
-				 group_role_word((enum group_role)r), g->role == (enum group_role)r);
+				 group_role_word((enum group_role)r),
+				 g->role == (enum group_role)r);
 	} else if (id == METRIC_GROUP_STATE) {
 		for (uint32_t s = GROUP_STARTING; s <= GROUP_ASYNC; s++)
 			text_add(t, "%s{group=\"%s\",state=\"%s\"} %d\n", name, g->name,
-				 group_state_word((enum group_state)s), g->state == (enum group_state)s);
+				 group_state_word((enum group_state)s),
+				 g->state == (enum group_state)s);
 	} else if (id >= METRIC_PEER_LAG_BYTES && id <= METRIC_RESYNC_LEFT) {
 		for (uint32_t i = 0; i < g->peer_count; i++) {
 			const struct group_peer_status *p = &g->peers[i];
-			double value = id == METRIC_PEER_LAG_BYTES     ? (double)p->lag_bytes
-				       : id == METRIC_PEER_LAG_SECONDS ? p->lag_seconds
-								       : (double)p->resync_bytes_left;
+			double value = id == METRIC_PEER_LAG_BYTES ? (double)p->lag_bytes
+				       : id == METRIC_PEER_LAG_SECONDS
+					       ? p->lag_seconds
+					       : (double)p->resync_bytes_left;
 
 			if (id != METRIC_RESYNC_LEFT && !p->durable_known && p->lag_bytes == 0)
 				continue; /* not known, which is not 0 */
@@ -111,11 +116,12 @@ static void group_samples(struct text *t, struct conductor *c, const struct grou
 				 conductor_site_name(c, p->site), value);
 		}
 	} else {
-		uint64_t value = id == METRIC_GROUP_EPOCH     ? g->epoch
-				 : id == METRIC_GROUP_IN_SYNC ? (uint64_t)__builtin_popcount(g->isr_mask)
-				 : id == METRIC_GROUP_HEAD    ? g->head.v
-				 : id == METRIC_GROUP_COMMIT  ? g->commit.v
-							      : g->fold.v;
+		uint64_t value = id == METRIC_GROUP_EPOCH ? g->epoch
+				 : id == METRIC_GROUP_IN_SYNC
+					 ? (uint64_t)__builtin_popcount(g->isr_mask)
+				 : id == METRIC_GROUP_HEAD   ? g->head.v
+				 : id == METRIC_GROUP_COMMIT ? g->commit.v
+							     : g->fold.v;
 
 		text_add(t, "%s{group=\"%s\"} %llu\n", name, g->name, (unsigned long long)value);
 	}
@@ -145,12 +151,13 @@ static void store_write(struct text *t, const struct store *store)
 	metric_number(t, METRIC_INDEX_ENTRIES, st.index_entries);
 }
 
-static void members_write(struct text *t, const struct authority_member *members, uint32_t count, uint32_t self)
+static void members_write(struct text *t, const struct authority_member *members, uint32_t count,
+			  uint32_t self)
 {
 	metric_head(t, METRIC_QUORUM_MEMBER);
 	for (uint32_t i = 0; i < count; i++)
-		text_add(t, "%s{member=\"%s\"} %d\n", metrics[METRIC_QUORUM_MEMBER].name, members[i].name,
-			 members[i].reachable || members[i].id == self);
+		text_add(t, "%s{member=\"%s\"} %d\n", metrics[METRIC_QUORUM_MEMBER].name,
+			 members[i].name, members[i].reachable || members[i].id == self);
 }
 
 static void quorum_write(const struct admin_server *s, struct text *t)
@@ -181,7 +188,8 @@ static void counters_write(struct text *t, const struct counters *c)
 		const char *name = counter_metric(id), *labels = counter_labels(id);
 
 		if (i == 0 || strcmp(name, counter_metric((enum counter_id)(i - 1))) != 0)
-			text_add(t, "# HELP %s %s\n# TYPE %s counter\n", name, counter_help(id), name);
+			text_add(t, "# HELP %s %s\n# TYPE %s counter\n", name, counter_help(id),
+				 name);
 		text_add(t, "%s%s%s%s %llu\n", name, labels[0] != '\0' ? "{" : "", labels,
 			 labels[0] != '\0' ? "}" : "", (unsigned long long)c->v[i]);
 	}
@@ -190,7 +198,8 @@ static void counters_write(struct text *t, const struct counters *c)
 void metrics_write(const struct admin_server *s, struct text *t)
 {
 	metric_head(t, METRIC_BUILD);
-	text_add(t, "%s{site=\"%s\",version=\"%s\"} 1\n", metrics[METRIC_BUILD].name, s->o.site, s->o.version);
+	text_add(t, "%s{site=\"%s\",version=\"%s\"} 1\n", metrics[METRIC_BUILD].name, s->o.site,
+		 s->o.version);
 	if (s->o.conductor != NULL) {
 		io_write(t, s->o.conductor);
 		groups_write(t, s->o.conductor);

@@ -6,7 +6,8 @@
 #include "engine/admin/metrics.h"
 #include "engine/base/counters.h"
 
-static void manual_row(struct text *t, const char *name, const char *labels, const char *type, const char *help)
+static void manual_row(struct text *t, const char *name, const char *labels, const char *type,
+		       const char *help)
 {
 	text_add(t, ".TP\n.B %s", name);
 	if (labels[0] != '\0')

@@ -39,7 +39,8 @@ int session_new(struct admin_server *server, struct net_conn *net)
 		return -ERR_NOMEM;
 	}
 	s->server = server;
-	channel_start(&s->channel, server->env, net, FRAME_HEAD_BYTES + FRAME_BYTES_MAX, session_step);
+	channel_start(&s->channel, server->env, net, FRAME_HEAD_BYTES + FRAME_BYTES_MAX,
+		      session_step);
 	channel_deadline(&s->channel, HELLO_NS);
 	list_link_init(&s->link);
 	list_push_back(&server->sessions, &s->link);
@@ -118,15 +119,16 @@ void session_refuse(struct session *s, int rc, const char *hint, const char *fmt
 }
 
 /* The next frame as a message in `arena`; 0, -ERR_AGAIN (not all there), -ERR_PROTOCOL. */
-static int session_take(struct session *s, struct arena *arena, const ProtobufCMessageDescriptor *type,
-			ProtobufCMessage **ret_message)
+static int session_take(struct session *s, struct arena *arena,
+			const ProtobufCMessageDescriptor *type, ProtobufCMessage **ret_message)
 {
 	uint32_t bytes;
 	int rc = frame_find(channel_data(&s->channel), channel_bytes(&s->channel), &bytes);
 
 	if (rc < 0)
 		return rc;
-	rc = frame_decode(arena, type, channel_data(&s->channel) + FRAME_HEAD_BYTES, bytes, ret_message);
+	rc = frame_decode(arena, type, channel_data(&s->channel) + FRAME_HEAD_BYTES, bytes,
+			  ret_message);
 	channel_consume(&s->channel, FRAME_HEAD_BYTES + bytes);
 	return rc;
 }
@@ -135,7 +137,8 @@ static void session_hello(struct session *s, const Adm__Hello *hello)
 {
 	Adm__Hello answer = ADM__HELLO__INIT;
 	Adm__Error refusal = ADM__ERROR__INIT;
-	char program[64], text[256], code[] = "version", hint[] = "install the command of the daemon's version";
+	char program[64], text[256], code[] = "version",
+				     hint[] = "install the command of the daemon's version";
 
 	snprintf(program, sizeof(program), "%s %s", s->server->o.program, s->server->o.version);
 	answer.version_min = ADMIN_VERSION_MIN;
@@ -143,8 +146,10 @@ static void session_hello(struct session *s, const Adm__Hello *hello)
 	answer.program = program;
 	s->state = SESSION_IDLE;
 	if (frame_version(hello->version_min, hello->version_max) == 0) {
-		snprintf(text, sizeof(text), "%s speaks versions %u to %u of the admin protocol, you speak %u to %u",
-			 program, ADMIN_VERSION_MIN, ADMIN_VERSION_MAX, hello->version_min, hello->version_max);
+		snprintf(text, sizeof(text),
+			 "%s speaks versions %u to %u of the admin protocol, you speak %u to %u",
+			 program, ADMIN_VERSION_MIN, ADMIN_VERSION_MAX, hello->version_min,
+			 hello->version_max);
 		refusal.code = code;
 		refusal.message = text;
 		refusal.hint = hint;
@@ -164,7 +169,8 @@ static bool session_read(struct session *s)
 	int rc;
 
 	arena_init(&arena, FRAME_ARENA_BYTES);
-	rc = session_take(s, &arena, is_hello ? &adm__hello__descriptor : &adm__request__descriptor, &message);
+	rc = session_take(s, &arena, is_hello ? &adm__hello__descriptor : &adm__request__descriptor,
+			  &message);
 	if (rc == 0 && is_hello) {
 		session_hello(s, (const Adm__Hello *)(const void *)message);
 	} else if (rc == 0) {
@@ -216,7 +222,8 @@ static bool session_stream(struct session *s)
 
 static void session_step(struct op *op)
 {
-	struct session *s = container_of(container_of(op, struct channel, op), struct session, channel);
+	struct session *s =
+		container_of(container_of(op, struct channel, op), struct session, channel);
 	bool was_sending = channel_sending(&s->channel);
 
 	channel_events(&s->channel);
@@ -246,5 +253,5 @@ static void session_step(struct op *op)
 	channel_shut(&s->channel);
 	if (op->waits == 0)
 		session_free(s); /* last: s is gone */
-	/* else wait: what is in flight */
+				 /* else wait: what is in flight */
 }

@@ -29,15 +29,16 @@ struct session {
 	uint32_t id;  /* of the request being answered */
 	struct conductor_request change;
 	/* streams */
-	bool repeat;				/* --watch, --follow */
-	bool between;				/* STATUS: a snapshot is complete, wait for the next */
-	uint64_t since;				/* number of the last event told */
-	char only[NAME_BYTES_MAX + 1];		/* STATUS: this group; "" all */
-	char last[NAME_BYTES_MAX + 1];		/* STATUS: groups up to here were told; "" none */
+	bool repeat;		       /* --watch, --follow */
+	bool between;		       /* STATUS: a snapshot is complete, wait for the next */
+	uint64_t since;		       /* number of the last event told */
+	char only[NAME_BYTES_MAX + 1]; /* STATUS: this group; "" all */
+	char last[NAME_BYTES_MAX + 1]; /* STATUS: groups up to here were told; "" none */
 };
 
-int session_new(struct admin_server *server, struct net_conn *net); /* takes net; -ERR_NOMEM (net is closed) */
-void session_free(struct session *s);	  /* closed */
+int session_new(struct admin_server *server,
+		struct net_conn *net); /* takes net; -ERR_NOMEM (net is closed) */
+void session_free(struct session *s);  /* closed */
 void session_abandon(struct session *s);
 
 /* --- command.c: what a request does --- */

@@ -26,7 +26,8 @@ static char *uuid_text(struct arena *a, const struct uuid *u)
 }
 
 /* Site ids of a mask as names, in order of id. */
-static bool sites_text(struct arena *a, const struct conductor *c, uint32_t mask, size_t *ret_n, char ***ret)
+static bool sites_text(struct arena *a, const struct conductor *c, uint32_t mask, size_t *ret_n,
+		       char ***ret)
 {
 	char **names = arena_take(a, 32 * sizeof(*names));
 	size_t n = 0;
@@ -121,7 +122,8 @@ Adm__Quorum *status_quorum(struct arena *a, const struct admin_server *s)
 	return quorum_members(a, q, m) ? m : NULL;
 }
 
-static Adm__Peer *status_peer(struct arena *a, const struct admin_server *s, const struct group_peer_status *p)
+static Adm__Peer *status_peer(struct arena *a, const struct admin_server *s,
+			      const struct group_peer_status *p)
 {
 	Adm__Peer *m = arena_take(a, sizeof(*m));
 
@@ -141,7 +143,8 @@ static Adm__Peer *status_peer(struct arena *a, const struct admin_server *s, con
 	return m->site != NULL && m->mode != NULL && m->state != NULL ? m : NULL;
 }
 
-static bool status_peers(struct arena *a, const struct admin_server *s, const struct group_status *g, Adm__Group *m)
+static bool status_peers(struct arena *a, const struct admin_server *s,
+			 const struct group_status *g, Adm__Group *m)
 {
 	m->peers = arena_take(a, SITES_MAX * sizeof(Adm__Peer *));
 	if (m->peers == NULL)
@@ -162,7 +165,8 @@ static bool status_volumes(struct arena *a, const struct admin_server *s, Adm__G
 	m->volumes = arena_take(a, VOLUMES_MAX * sizeof(Adm__Volume *));
 	if (m->volumes == NULL)
 		return false;
-	for (uint32_t i = 0; i < VOLUMES_MAX && conductor_volume_status(s->o.conductor, m->name, i, &v); i++) {
+	for (uint32_t i = 0;
+	     i < VOLUMES_MAX && conductor_volume_status(s->o.conductor, m->name, i, &v); i++) {
 		Adm__Volume *x = arena_take(a, sizeof(*x));
 
 		if (x == NULL)
@@ -182,8 +186,8 @@ static bool status_volumes(struct arena *a, const struct admin_server *s, Adm__G
 }
 
 /* The newest recovery point this site can vouch for: its own. */
-static bool status_recoverable(struct arena *a, const struct admin_server *s, const struct group_status *g,
-			       Adm__Group *m)
+static bool status_recoverable(struct arena *a, const struct admin_server *s,
+			       const struct group_status *g, Adm__Group *m)
 {
 	Adm__Recoverable *r = arena_take(a, sizeof(*r));
 
@@ -197,7 +201,8 @@ static bool status_recoverable(struct arena *a, const struct admin_server *s, co
 	return r->site != NULL;
 }
 
-static bool group_texts(struct arena *a, const struct admin_server *s, const struct group_status *g, Adm__Group *m)
+static bool group_texts(struct arena *a, const struct admin_server *s, const struct group_status *g,
+			Adm__Group *m)
 {
 	const struct conductor *c = s->o.conductor;
 
@@ -208,12 +213,14 @@ static bool group_texts(struct arena *a, const struct admin_server *s, const str
 	m->guarantee = arena_text(a, g->guarantee);
 	m->reason = arena_text(a, g->reason);
 	m->primary = arena_text(a, g->primary != 0 ? conductor_site_name(c, g->primary) : "");
-	return m->name != NULL && m->uuid != NULL && m->role != NULL && m->state != NULL && m->guarantee != NULL &&
-	       m->reason != NULL && m->primary != NULL && sites_text(a, c, g->isr_mask, &m->n_in_sync, &m->in_sync) &&
+	return m->name != NULL && m->uuid != NULL && m->role != NULL && m->state != NULL &&
+	       m->guarantee != NULL && m->reason != NULL && m->primary != NULL &&
+	       sites_text(a, c, g->isr_mask, &m->n_in_sync, &m->in_sync) &&
 	       sites_text(a, c, g->ack_mask, &m->n_ack_set, &m->ack_set);
 }
 
-static Adm__Group *status_group(struct arena *a, const struct admin_server *s, const struct group_status *g)
+static Adm__Group *status_group(struct arena *a, const struct admin_server *s,
+				const struct group_status *g)
 {
 	Adm__Group *m = arena_take(a, sizeof(*m));
 
@@ -256,8 +263,8 @@ static bool status_head(struct arena *a, const struct admin_server *s, Adm__Stat
 	return m->site != NULL && m->version != NULL && m->store != NULL && m->quorum != NULL;
 }
 
-Adm__StatusReply *status_part(struct arena *a, const struct admin_server *s, const char *only, const char *last,
-			      char ret_last[NAME_BYTES_MAX + 1])
+Adm__StatusReply *status_part(struct arena *a, const struct admin_server *s, const char *only,
+			      const char *last, char ret_last[NAME_BYTES_MAX + 1])
 {
 	Adm__StatusReply *m = arena_take(a, sizeof(*m));
 	struct group_status g;
@@ -270,7 +277,8 @@ Adm__StatusReply *status_part(struct arena *a, const struct admin_server *s, con
 		return NULL;
 	m->last = true;
 	for (uint32_t i = 0; conductor_group_status(s->o.conductor, i, &g); i++) {
-		if (strcmp(g.name, last) <= 0 || (only[0] != '\0' && strcmp(g.name, only) != 0)) /* U1 */
+		if (strcmp(g.name, last) <= 0 ||
+		    (only[0] != '\0' && strcmp(g.name, only) != 0)) /* U1 */
 			continue;
 		if (m->n_groups == STATUS_GROUPS_PER_PART) {
 			m->last = false;

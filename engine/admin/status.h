@@ -12,13 +12,14 @@
 
 /* The next part of a snapshot: groups after `last` ("": from the first; then the head comes with
  * it); `only`: that group, "" for all.  The part's name of the last group is put into ret_last. */
-Adm__StatusReply *status_part(struct arena *a, const struct admin_server *s, const char *only, const char *last,
-			      char ret_last[NAME_BYTES_MAX + 1]);
+Adm__StatusReply *status_part(struct arena *a, const struct admin_server *s, const char *only,
+			      const char *last, char ret_last[NAME_BYTES_MAX + 1]);
 
 Adm__Quorum *status_quorum(struct arena *a, const struct admin_server *s);
 bool status_find(const struct admin_server *s, const char *group, struct group_status *ret);
 
 /* Why the group is as it is. */
-Adm__ExplainReply *explain_group(struct arena *a, const struct admin_server *s, const struct group_status *g);
+Adm__ExplainReply *explain_group(struct arena *a, const struct admin_server *s,
+				 const struct group_status *g);
 
 #endif

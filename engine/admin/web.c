@@ -64,13 +64,15 @@ void web_abandon(struct web *w)
 	free(w);
 }
 
-static void web_send(struct web *w, int status, const struct text *body, const char *type, bool is_head)
+static void web_send(struct web *w, int status, const struct text *body, const char *type,
+		     bool is_head)
 {
 	char head[512];
 	int n = snprintf(head, sizeof(head),
 			 "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s"
 			 "Cache-Control: no-store\r\nConnection: close\r\n\r\n",
-			 status, http_reason(status), type, body->bytes, status == 405 ? "Allow: GET, HEAD\r\n" : "");
+			 status, http_reason(status), type, body->bytes,
+			 status == 405 ? "Allow: GET, HEAD\r\n" : "");
 	size_t body_bytes = is_head ? 0 : body->bytes;
 	uint8_t *data;
 
@@ -157,5 +159,5 @@ static void web_step(struct op *op)
 	channel_shut(c);
 	if (op->waits == 0)
 		web_free(w); /* last: w is gone */
-	/* else wait: what is in flight */
+			     /* else wait: what is in flight */
 }

@@ -17,7 +17,8 @@ struct web {
 	size_t lingered;
 };
 
-int web_new(struct admin_server *server, struct net_conn *net); /* takes net; -ERR_NOMEM (net is closed) */
+int web_new(struct admin_server *server,
+	    struct net_conn *net); /* takes net; -ERR_NOMEM (net is closed) */
 void web_abandon(struct web *w);
 
 #endif

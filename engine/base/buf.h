@@ -21,8 +21,8 @@ enum buf_class { BUF_4K, BUF_64K, BUF_1M, BUF_CLASS_COUNT };
 struct buf_pool;
 
 struct buf {
-	uint8_t *data;	 /* aligned to 4096, `bytes` long */
-	uint32_t bytes;	 /* capacity: 4096, 65536 or 1048576 */
+	uint8_t *data;	/* aligned to 4096, `bytes` long */
+	uint32_t bytes; /* capacity: 4096, 65536 or 1048576 */
 	uint32_t refs;
 	/* fields below are private */
 	struct buf_pool *pool;
@@ -56,7 +56,8 @@ struct buf_waiter {
 	struct list_link link; /* private; list_link_init before first use */
 };
 void buf_wait(struct buf_pool *pool, struct buf_waiter *w);
-void buf_wait_cancel(struct buf_pool *pool, struct buf_waiter *w); /* fires -ERR_CANCELED if waiting */
+void buf_wait_cancel(struct buf_pool *pool,
+		     struct buf_waiter *w); /* fires -ERR_CANCELED if waiting */
 
 static inline struct buf *buf_ref(struct buf *b)
 {

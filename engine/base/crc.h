@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 uint32_t crc32c(const void *data, size_t bytes);
-uint32_t crc32c_block_of_zeroes(void); /* of 4096 zero bytes */
+uint32_t crc32c_block_of_zeroes(void);			       /* of 4096 zero bytes */
 uint64_t crc64(uint64_t seed, const void *data, size_t bytes); /* seed 0 to start; chains */
 
 #endif

@@ -16,9 +16,9 @@ enum err {
 
 /* All take the negative code (0 gives "done"); an unknown one gives "unknown error". */
 const char *err_text(int rc);
-const char *err_name(int rc);	      /* "IO" */
-const char *err_admin_code(int rc);   /* "io" */
-uint32_t err_nbd(int rc);	      /* NBD errno, 0 for 0 */
+const char *err_name(int rc);	    /* "IO" */
+const char *err_admin_code(int rc); /* "io" */
+uint32_t err_nbd(int rc);	    /* NBD errno, 0 for 0 */
 bool err_is_retryable(int rc);
 int err_from_errno(int sys_errno); /* positive errno to a negative code */
 

@@ -37,7 +37,8 @@ static inline bool list_linked(const struct list_link *n)
 	return n->next != NULL;
 }
 
-static inline void list_insert_between_(struct list_link *n, struct list_link *p, struct list_link *x)
+static inline void list_insert_between_(struct list_link *n, struct list_link *p,
+					struct list_link *x)
 {
 	assert(n->next == NULL);
 	n->prev = p;
@@ -91,8 +92,8 @@ static inline struct list_link *list_pop_front(struct list *l)
 /* for (n = list_first(l); n; n = list_next(l, n)); to remove while walking take the next first. */
 #define LIST_FOR_EACH(n, l) \
 	for (struct list_link *n = list_first(l); n != NULL; n = list_next(l, n))
-#define LIST_FOR_EACH_SAFE(n, l)                                                               \
-	for (struct list_link *n = list_first(l), *n##_next_ = n ? list_next(l, n) : NULL; n != NULL; \
-	     n = n##_next_, n##_next_ = n ? list_next(l, n) : NULL)
+#define LIST_FOR_EACH_SAFE(n, l)                                                           \
+	for (struct list_link *n = list_first(l), *n##_next_ = n ? list_next(l, n) : NULL; \
+	     n != NULL; n = n##_next_, n##_next_ = n ? list_next(l, n) : NULL)
 
 #endif

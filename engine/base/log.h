@@ -23,9 +23,9 @@ void log_line(struct log *log, enum log_level level, const char *room, const cha
 #define log_error(log, room, ...) log_line(log, LOG_ERROR, room, __VA_ARGS__)
 #define log_warn(log, room, ...) log_line(log, LOG_WARN, room, __VA_ARGS__)
 #define log_info(log, room, ...) log_line(log, LOG_INFO, room, __VA_ARGS__)
-#define log_debug(log, room, ...)                                 \
-	do {                                                      \
-		if ((log)->level >= LOG_DEBUG)                    \
+#define log_debug(log, room, ...)                                    \
+	do {                                                         \
+		if ((log)->level >= LOG_DEBUG)                       \
 			log_line(log, LOG_DEBUG, room, __VA_ARGS__); \
 	} while (0)
 

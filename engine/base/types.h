@@ -38,18 +38,18 @@ static inline struct lsn lsn_max(struct lsn a, struct lsn b)
 	return a.v > b.v ? a : b;
 }
 
-#define BLOCK_BYTES 4096u	   /* unit of everything on disk and of checksums */
+#define BLOCK_BYTES 4096u /* unit of everything on disk and of checksums */
 #define BLOCK_SHIFT 12u
-#define CHUNK_BYTES 65536u	   /* unit of home space */
+#define CHUNK_BYTES 65536u /* unit of home space */
 #define CHUNK_BLOCKS 16u
-#define LEAF_BYTES (2u << 20)	   /* one map leaf covers this much of a volume */
+#define LEAF_BYTES (2u << 20) /* one map leaf covers this much of a volume */
 #define LEAF_BLOCKS 512u
 #define LEAF_CHUNKS 32u
-#define NAME_BYTES_MAX 63u	   /* [A-Za-z0-9][A-Za-z0-9._-]{0,62} */
-#define SITE_NAME_BYTES_MAX 32u	   /* [a-z0-9-]{1,32} */
-#define SITES_MAX 4u		   /* data sites of one group */
-#define IO_BYTES_MAX (1u << 20)	   /* one write or read operation inside the engine */
-#define VOLUMES_MAX 256u	   /* of one group; slots 0..255 are never reused */
+#define NAME_BYTES_MAX 63u	/* [A-Za-z0-9][A-Za-z0-9._-]{0,62} */
+#define SITE_NAME_BYTES_MAX 32u /* [a-z0-9-]{1,32} */
+#define SITES_MAX 4u		/* data sites of one group */
+#define IO_BYTES_MAX (1u << 20) /* one write or read operation inside the engine */
+#define VOLUMES_MAX 256u	/* of one group; slots 0..255 are never reused */
 
 #define MS_NS 1000000ull
 #define SEC_NS 1000000000ull

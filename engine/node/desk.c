@@ -35,7 +35,8 @@ static void folder_missing(const char *path, char *ret, size_t bytes)
 		return;
 	*slash = '\0';
 	if (stat(folder, &st) != 0)
-		snprintf(ret, bytes, ": the folder %s does not exist: make it, or change 'admin'", folder);
+		snprintf(ret, bytes, ": the folder %s does not exist: make it, or change 'admin'",
+			 folder);
 }
 
 static void desk_explain(const struct desk_opts *o, const char *which, int rc)
@@ -47,12 +48,17 @@ static void desk_explain(const struct desk_opts *o, const char *which, int rc)
 	log_error(o->log, "node", "listening on %s: %s%s", which, err_text(rc), why);
 }
 
-int desk_open(struct env *env, struct site *site, const struct desk_opts *opts, struct desk **ret_desk)
+int desk_open(struct env *env, struct site *site, const struct desk_opts *opts,
+	      struct desk **ret_desk)
 {
 	const struct config *config = opts->config;
-	struct admin_server_opts o = {.program = "twinshored", .version = TWINSHORE_VERSION, .site = config->name,
-				      .store_path = config->store, .conductor = site_conductor(site),
-				      .store = site_store(site), .authority = site_authority(site),
+	struct admin_server_opts o = {.program = "twinshored",
+				      .version = TWINSHORE_VERSION,
+				      .site = config->name,
+				      .store_path = config->store,
+				      .conductor = site_conductor(site),
+				      .store = site_store(site),
+				      .authority = site_authority(site),
 				      .nbd = site_nbd(site)};
 	struct desk *d = calloc(1, sizeof(*d));
 	const char *which;

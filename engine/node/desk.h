@@ -19,7 +19,8 @@ struct desk_opts {
 
 /* Listen on config->admin and config->metrics_listen for a site that is serving.  Errors of
  * net_listen; what is wrong was logged. */
-MUST_CHECK int desk_open(struct env *env, struct site *site, const struct desk_opts *opts, struct desk **ret_desk);
+MUST_CHECK int desk_open(struct env *env, struct site *site, const struct desk_opts *opts,
+			 struct desk **ret_desk);
 
 /* Call it before site_stop; done fires when nothing is in flight, which may need the site to stop:
  * changes in flight are answered by it. */

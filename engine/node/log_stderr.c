@@ -12,7 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
-static void log_stderr_write(struct log *log, enum log_level level, const char *room, const char *line);
+static void log_stderr_write(struct log *log, enum log_level level, const char *room,
+			     const char *line);
 
 void log_stderr_init(struct log_stderr *ret_log, int fd, enum log_level level, bool json)
 {
@@ -49,7 +50,8 @@ static size_t json_escape(const char *line, char *out, size_t bytes)
 	return n;
 }
 
-static void log_stderr_write(struct log *log, enum log_level level, const char *room, const char *line)
+static void log_stderr_write(struct log *log, enum log_level level, const char *room,
+			     const char *line)
 {
 	static const char *const names[] = {"error", "warn", "info", "debug", "trace"};
 	struct log_stderr *l = container_of(log, struct log_stderr, log);
@@ -60,8 +62,8 @@ static void log_stderr_write(struct log *log, enum log_level level, const char *
 	if (l->json) {
 		json_escape(line, escaped, sizeof(escaped));
 		n = snprintf(out, sizeof(out),
-			     "{\"time\":\"%s\",\"level\":\"%s\",\"room\":\"%s\",\"text\":\"%s\"}\n", when,
-			     names[level], room, escaped);
+			     "{\"time\":\"%s\",\"level\":\"%s\",\"room\":\"%s\",\"text\":\"%s\"}\n",
+			     when, names[level], room, escaped);
 	} else {
 		n = snprintf(out, sizeof(out), "%s %-5s %s: %s\n", when, names[level], room, line);
 	}

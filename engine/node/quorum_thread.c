@@ -54,7 +54,8 @@ int quorum_thread_start(const struct config *config, struct log *log, struct mai
 			struct quorum_thread **ret_thread, struct mailbox **ret_inbox)
 {
 	struct quorum_thread *q = calloc(1, sizeof(*q));
-	struct uring_thread_options to = {.name = "quorum", .run = quorum_run, .arg = q, .loop = {.entries = 64, .log = log}};
+	struct uring_thread_options to = {
+		.name = "quorum", .run = quorum_run, .arg = q, .loop = {.entries = 64, .log = log}};
 	int rc;
 
 	if (q == NULL)
@@ -89,15 +90,19 @@ err_after_sem:
 	return rc;
 }
 
-static int quorum_open_file(struct quorum_thread *q, struct uring_loop *loop, struct disk **ret_disk, bool *ret_new)
+static int quorum_open_file(struct quorum_thread *q, struct uring_loop *loop,
+			    struct disk **ret_disk, bool *ret_new)
 {
 	char path[CONFIG_PATH_BYTES + 16];
-	struct uring_disk_options o = {.create = true, .allocate = true, .bytes = MEMBER_FILE_BYTES,
+	struct uring_disk_options o = {.create = true,
+				       .allocate = true,
+				       .bytes = MEMBER_FILE_BYTES,
 				       .lock_wait_ms = URING_LOCK_WAIT_MS};
 	int rc = file_make_folder(q->config->state);
 
 	if (rc < 0) {
-		log_error(q->log, "node", "making the quorum's folder %s: %s", q->config->state, err_text(rc));
+		log_error(q->log, "node", "making the quorum's folder %s: %s", q->config->state,
+			  err_text(rc));
 		return rc;
 	}
 	snprintf(path, sizeof(path), "%s/quorum.log", q->config->state);
@@ -108,13 +113,19 @@ static int quorum_open_file(struct quorum_thread *q, struct uring_loop *loop, st
 	return rc;
 }
 
-static int quorum_open_member(struct quorum_thread *q, struct uring_loop *loop, struct disk *disk, bool is_new)
+static int quorum_open_member(struct quorum_thread *q, struct uring_loop *loop, struct disk *disk,
+			      bool is_new)
 {
 	struct member_peer peers[CONFIG_MEMBERS_MAX];
-	struct member_opts o = {.name = q->config->name, .members = peers, .member_count = q->config->member_count,
-				.listen = q->config->quorum_listen, .heartbeat_ms = q->config->timers.heartbeat_ms,
-				.election_ms = q->config->timers.election_ms, .format = is_new,
-				.inbox = q->engine_inbox != NULL ? q->inbox : NULL, .engine = q->engine_inbox};
+	struct member_opts o = {.name = q->config->name,
+				.members = peers,
+				.member_count = q->config->member_count,
+				.listen = q->config->quorum_listen,
+				.heartbeat_ms = q->config->timers.heartbeat_ms,
+				.election_ms = q->config->timers.election_ms,
+				.format = is_new,
+				.inbox = q->engine_inbox != NULL ? q->inbox : NULL,
+				.engine = q->engine_inbox};
 
 	for (uint32_t i = 0; i < q->config->member_count; i++) {
 		const struct config_place *m = &q->config->members[i];
@@ -123,7 +134,8 @@ static int quorum_open_member(struct quorum_thread *q, struct uring_loop *loop, 
 		peers[i] = (struct member_peer){m->name, m->address};
 		for (uint32_t k = 0; k < q->config->site_count; k++)
 			has_data = has_data || strcmp(q->config->sites[k].name, m->name) == 0;
-		if (q->config->kind == CONFIG_WITNESS ? strcmp(m->name, q->config->name) == 0 : !has_data)
+		if (q->config->kind == CONFIG_WITNESS ? strcmp(m->name, q->config->name) == 0
+						      : !has_data)
 			o.preferred = m->name;
 	}
 	return member_open(uring_loop_env(loop), disk, &o, &q->member);
@@ -132,8 +144,11 @@ static int quorum_open_member(struct quorum_thread *q, struct uring_loop *loop, 
 /* A witness tells of itself here: its member lives in this loop. */
 static void quorum_open_metrics(struct quorum_thread *q, struct uring_loop *loop)
 {
-	struct admin_server_opts o = {.metrics_address = q->config->metrics_listen, .program = "twinshore-witness",
-				      .version = TWINSHORE_VERSION, .site = q->config->name, .member = q->member};
+	struct admin_server_opts o = {.metrics_address = q->config->metrics_listen,
+				      .program = "twinshore-witness",
+				      .version = TWINSHORE_VERSION,
+				      .site = q->config->name,
+				      .member = q->member};
 	const char *which;
 	int rc;
 
@@ -141,7 +156,8 @@ static void quorum_open_metrics(struct quorum_thread *q, struct uring_loop *loop
 		return;
 	rc = admin_server_open(uring_loop_env(loop), &o, &q->metrics, &which);
 	if (rc < 0)
-		log_error(q->log, "node", "listening on %s: %s: going on without metrics", which, err_text(rc));
+		log_error(q->log, "node", "listening on %s: %s: going on without metrics", which,
+			  err_text(rc));
 }
 
 static int quorum_run(struct uring_loop *loop, void *arg)
@@ -164,8 +180,8 @@ static int quorum_run(struct uring_loop *loop, void *arg)
 		goto out_inbox;
 	rc = quorum_open_member(q, loop, disk, is_new);
 	if (rc < 0) {
-		log_error(q->log, "node", "starting the quorum member %s at %s: %s", q->config->name,
-			  q->config->quorum_listen, err_text(rc));
+		log_error(q->log, "node", "starting the quorum member %s at %s: %s",
+			  q->config->name, q->config->quorum_listen, err_text(rc));
 		goto out_disk;
 	}
 	quorum_open_metrics(q, loop);

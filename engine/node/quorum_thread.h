@@ -15,8 +15,9 @@ struct log;
 
 /* engine_inbox: where views are posted (of the engine's loop), NULL at a witness.  Gives the mailbox
  * that takes proposals in *ret_inbox (NULL at a witness). */
-MUST_CHECK int quorum_thread_start(const struct config *config, struct log *log, struct mailbox *engine_inbox,
-				   struct quorum_thread **ret_thread, struct mailbox **ret_inbox);
+MUST_CHECK int quorum_thread_start(const struct config *config, struct log *log,
+				   struct mailbox *engine_inbox, struct quorum_thread **ret_thread,
+				   struct mailbox **ret_inbox);
 /* Stop and close the member; blocks until that is done.  The mailboxes stay, so that the engine can
  * close its authority (which frees what is left in them); then end the thread. */
 void quorum_thread_stop_member(struct quorum_thread *thread);

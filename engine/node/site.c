@@ -24,8 +24,16 @@
 #define W_STOP 2u
 
 enum site_phase {
-	PHASE_STORE, PHASE_ROOMS, PHASE_SERVING, PHASE_FAILED,
-	PHASE_STOP_CONDUCTOR, PHASE_STOP_NBD, PHASE_STOP_REPL, PHASE_STOP_AUTHORITY, PHASE_STOP_STORE, PHASE_STOPPED,
+	PHASE_STORE,
+	PHASE_ROOMS,
+	PHASE_SERVING,
+	PHASE_FAILED,
+	PHASE_STOP_CONDUCTOR,
+	PHASE_STOP_NBD,
+	PHASE_STOP_REPL,
+	PHASE_STOP_AUTHORITY,
+	PHASE_STOP_STORE,
+	PHASE_STOPPED,
 };
 
 struct site {
@@ -52,7 +60,8 @@ static int site_open_rooms(struct site *s);
 static void site_fail(struct site *s, int rc, const char *what);
 static void site_stop_next(struct site *s);
 
-int site_open(struct env *env, struct disk *disk, const struct site_opts *opts, struct op *wake, struct site **ret)
+int site_open(struct env *env, struct disk *disk, const struct site_opts *opts, struct op *wake,
+	      struct site **ret)
 {
 	struct site *s = calloc(1, sizeof(*s));
 
@@ -100,7 +109,8 @@ static void site_step(struct op *op)
 		break;
 	case PHASE_SERVING: /* N3 */
 		if (authority_status(s->authority)->rc < 0)
-			site_fail(s, authority_status(s->authority)->rc, "this site's quorum member");
+			site_fail(s, authority_status(s->authority)->rc,
+				  "this site's quorum member");
 		break;
 	case PHASE_ROOMS:
 	case PHASE_FAILED:
@@ -139,8 +149,12 @@ static int site_open_authority(struct site *s)
 
 static int site_open_conductor(struct site *s)
 {
-	struct conductor_opts co = {.site = s->o.id, .sites = s->o.sites, .site_count = s->o.site_count,
-				    .timers = s->o.timers, .store = s->store, .authority = s->authority,
+	struct conductor_opts co = {.site = s->o.id,
+				    .sites = s->o.sites,
+				    .site_count = s->o.site_count,
+				    .timers = s->o.timers,
+				    .store = s->store,
+				    .authority = s->authority,
 				    .groups_max = s->o.groups_max != 0 ? s->o.groups_max : 256,
 				    .mutant = s->o.rules_mutant};
 
@@ -150,9 +164,13 @@ static int site_open_conductor(struct site *s)
 static int site_open_repl(struct site *s)
 {
 	struct store_status st;
-	struct repl_opts ro = {.site = s->o.id, .drop_ms = s->o.timers.drop_ms, .peers = s->o.peers,
-			       .peer_count = s->o.peer_count, .groups_max = s->o.groups_max != 0 ? s->o.groups_max : 256,
-			       .mutant = s->o.repl_mutant, .wake = conductor_op(s->conductor)};
+	struct repl_opts ro = {.site = s->o.id,
+			       .drop_ms = s->o.timers.drop_ms,
+			       .peers = s->o.peers,
+			       .peer_count = s->o.peer_count,
+			       .groups_max = s->o.groups_max != 0 ? s->o.groups_max : 256,
+			       .mutant = s->o.repl_mutant,
+			       .wake = conductor_op(s->conductor)};
 
 	if (s->o.replication_listen == NULL)
 		return 0;

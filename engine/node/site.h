@@ -31,11 +31,11 @@ struct site_opts {
 	uint32_t peer_count;
 	const char *nbd_listen[NBD_ADDRESSES_MAX];
 	uint32_t nbd_listen_count;
-	uint32_t nbd_connections_max; /* 0: default */
-	uint32_t groups_max;	      /* 0: 256 */
-	struct mailbox *inbox, *outbox; /* to and from the quorum member; NULL: a site alone */
-	struct disk *alone_disk;	/* site alone: the authority's file */
-	bool alone_format;		/* it was just made */
+	uint32_t nbd_connections_max;	    /* 0: default */
+	uint32_t groups_max;		    /* 0: 256 */
+	struct mailbox *inbox, *outbox;	    /* to and from the quorum member; NULL: a site alone */
+	struct disk *alone_disk;	    /* site alone: the authority's file */
+	bool alone_format;		    /* it was just made */
 	uint32_t rules_mutant, repl_mutant; /* tests only */
 };
 
@@ -43,10 +43,10 @@ enum site_state { SITE_OPENING, SITE_SERVING, SITE_FAILED, SITE_STOPPING, SITE_S
 
 /* Starts opening; opts' strings are copied or used during the call and the opening only: keep them
  * until the state leaves SITE_OPENING.  wake (may be NULL) is woken on every change of state. */
-MUST_CHECK int site_open(struct env *env, struct disk *disk, const struct site_opts *opts, struct op *wake,
-			 struct site **ret_site);
+MUST_CHECK int site_open(struct env *env, struct disk *disk, const struct site_opts *opts,
+			 struct op *wake, struct site **ret_site);
 enum site_state site_state(const struct site *s);
-int site_rc(const struct site *s);	/* why it failed */
+int site_rc(const struct site *s);	      /* why it failed */
 const char *site_error(const struct site *s); /* the same, as a sentence */
 
 /* Hand over, close clients, stop everything; done fires when it may be closed.  Legal at any time. */

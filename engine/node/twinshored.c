@@ -64,8 +64,10 @@ static void usage(FILE *out)
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {{"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, 'k'},
-						{"version", no_argument, NULL, 'v'}, {"help", no_argument, NULL, 'h'},
+	static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+						{"check", no_argument, NULL, 'k'},
+						{"version", no_argument, NULL, 'v'},
+						{"help", no_argument, NULL, 'h'},
 						{NULL, 0, NULL, 0}};
 	struct daemon *d = calloc(1, sizeof(*d));
 	struct config_error error;
@@ -81,7 +83,8 @@ int main(int argc, char **argv)
 		else if (opt == 'k')
 			check = true;
 		else if (opt == 'v' || opt == 'h') {
-			opt == 'v' ? (void)printf("twinshored %s\n", TWINSHORE_VERSION) : usage(stdout);
+			opt == 'v' ? (void)printf("twinshored %s\n", TWINSHORE_VERSION)
+				   : usage(stdout);
 			free(d);
 			return 0;
 		} else {
@@ -125,7 +128,9 @@ static void daemon_pools(const struct config *config, struct uring_options *o)
 static int daemon_open_alone(struct daemon *d)
 {
 	char path[CONFIG_PATH_BYTES + 16];
-	struct uring_disk_options o = {.create = true, .allocate = true, .bytes = MEMBER_FILE_BYTES,
+	struct uring_disk_options o = {.create = true,
+				       .allocate = true,
+				       .bytes = MEMBER_FILE_BYTES,
 				       .lock_wait_ms = URING_LOCK_WAIT_MS};
 	struct stat sb;
 
@@ -163,7 +168,8 @@ static void daemon_site_opts(struct daemon *d, struct site_opts *o)
 			continue;
 		o->peers[o->peer_count].site = id;
 		snprintf(o->peers[o->peer_count].name, sizeof(o->name), "%s", c->sites[i].name);
-		snprintf(o->peers[o->peer_count++].address, sizeof(o->peers[0].address), "%s", c->sites[i].address);
+		snprintf(o->peers[o->peer_count++].address, sizeof(o->peers[0].address), "%s",
+			 c->sites[i].address);
 	}
 	if (c->site_count == 0) {
 		o->sites[0].id = 1;
@@ -172,11 +178,13 @@ static void daemon_site_opts(struct daemon *d, struct site_opts *o)
 	} else {
 		o->replication_listen = c->replication_listen;
 	}
-	o->timers = (struct conductor_timers){c->timers.ping_ms, c->timers.peer_drop_ms, c->timers.lease_ms,
-					      c->timers.grace_ms, c->timers.hold_down_ms, c->timers.suspend_max_ms};
+	o->timers = (struct conductor_timers){c->timers.ping_ms,      c->timers.peer_drop_ms,
+					      c->timers.lease_ms,     c->timers.grace_ms,
+					      c->timers.hold_down_ms, c->timers.suspend_max_ms};
 	o->store.memory_bytes = c->memory_bytes / 2;
 	o->store.journal_percent = c->journal.percent;
-	if (c->journal.bytes != 0) { /* given as a size: the share of this store that it is, rounded up */
+	if (c->journal.bytes !=
+	    0) { /* given as a size: the share of this store that it is, rounded up */
 		uint64_t share = (c->journal.bytes * 100 + d->disk->bytes - 1) / d->disk->bytes;
 
 		o->store.journal_percent = share < 1 ? 1 : share > 90 ? 90 : (uint32_t)share;
@@ -197,21 +205,25 @@ static int daemon_open_quorum(struct daemon *d)
 	if (d->config.member_count == 0) {
 		rc = daemon_open_alone(d);
 		if (rc < 0)
-			log_error(&d->log.log, "node", "opening the authority's file beside the store %s: %s",
+			log_error(&d->log.log, "node",
+				  "opening the authority's file beside the store %s: %s",
 				  d->config.store, err_text(rc));
 		return rc;
 	}
 	rc = uring_mailbox_open(d->loop, &d->inbox);
 	if (rc < 0)
 		return rc;
-	d->inbox->receiver = &d->op; /* until the site's authority takes it over: views wait in it */
+	d->inbox->receiver =
+		&d->op; /* until the site's authority takes it over: views wait in it */
 	return quorum_thread_start(&d->config, &d->log.log, d->inbox, &d->quorum, &d->outbox);
 }
 
 static int daemon_open(struct daemon *d)
 {
 	static const int signals[] = {SIGTERM, SIGINT, SIGHUP, 0};
-	struct uring_options uo = {.entries = 1024, .register_arena = true, .log = &d->log.log,
+	struct uring_options uo = {.entries = 1024,
+				   .register_arena = true,
+				   .log = &d->log.log,
 				   .kernel_ring_required = d->config.io == CONFIG_IO_URING};
 	struct uring_disk_options dopts = {.lock_wait_ms = URING_LOCK_WAIT_MS};
 	struct rlimit files = {65536, 65536};
@@ -231,7 +243,8 @@ static int daemon_open(struct daemon *d)
 		return rc;
 	rc = uring_disk_open(d->loop, d->config.store, &dopts, &d->disk);
 	if (rc < 0) {
-		log_error(&d->log.log, "node", "opening the store %s: %s%s", d->config.store, err_text(rc),
+		log_error(&d->log.log, "node", "opening the store %s: %s%s", d->config.store,
+			  err_text(rc),
 			  rc == -ERR_NOT_FOUND ? ": make it with 'twinshore store format'" : "");
 		return rc;
 	}
@@ -265,7 +278,9 @@ static void daemon_signal(struct daemon *d, int signal)
 
 	if (signal == SIGHUP) {
 		if (config_load(d->config_path, CONFIG_SITE, &fresh, &error) < 0) {
-			log_error(&d->log.log, "node", "re-reading the configuration: %s: keeping the old one", error.text);
+			log_error(&d->log.log, "node",
+				  "re-reading the configuration: %s: keeping the old one",
+				  error.text);
 			return;
 		}
 		d->log.log.level = (enum log_level)fresh.log_level;

@@ -72,15 +72,18 @@ out_loop:
 
 static void usage(FILE *out)
 {
-	fprintf(out, "usage: twinshore-witness --config FILE [--check]\n"
-		     "The third member of a quorum: no volumes. Exit codes: 0 stopped, 1 failed, 2 bad configuration.\n"
-		     "See twinshore-witness(8).\n");
+	fprintf(out,
+		"usage: twinshore-witness --config FILE [--check]\n"
+		"The third member of a quorum: no volumes. Exit codes: 0 stopped, 1 failed, 2 bad configuration.\n"
+		"See twinshore-witness(8).\n");
 }
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {{"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, 'k'},
-						{"version", no_argument, NULL, 'v'}, {"help", no_argument, NULL, 'h'},
+	static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+						{"check", no_argument, NULL, 'k'},
+						{"version", no_argument, NULL, 'v'},
+						{"help", no_argument, NULL, 'h'},
 						{NULL, 0, NULL, 0}};
 	static const char default_path[] = "/etc/twinshore/witness.yaml";
 	struct witness *w = calloc(1, sizeof(*w));
@@ -97,7 +100,8 @@ int main(int argc, char **argv)
 		else if (opt == 'k')
 			check = true;
 		else if (opt == 'v' || opt == 'h') {
-			opt == 'v' ? (void)printf("twinshore-witness %s\n", TWINSHORE_VERSION) : usage(stdout);
+			opt == 'v' ? (void)printf("twinshore-witness %s\n", TWINSHORE_VERSION)
+				   : usage(stdout);
 			free(w);
 			return 0;
 		} else {

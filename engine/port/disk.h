@@ -27,7 +27,7 @@
 
 enum disk_kind { DISK_READ, DISK_WRITE, DISK_FLUSH, DISK_DISCARD };
 
-#define DISK_FUA 1u	/* write: durable when complete */
+#define DISK_FUA 1u /* write: durable when complete */
 #define DISK_IOV_MAX 256u
 
 struct disk;
@@ -52,7 +52,7 @@ struct disk_ops {
 
 struct disk {
 	const struct disk_ops *ops;
-	uint64_t bytes;	 /* usable size, a multiple of 4096 */
+	uint64_t bytes;	  /* usable size, a multiple of 4096 */
 	const char *name; /* for messages */
 };
 
@@ -63,8 +63,8 @@ static inline void disk_submit(struct disk *d, struct disk_req *req)
 }
 
 /* Fill and submit a transfer of one contiguous buffer (data may be NULL for FLUSH). */
-static inline void disk_io(struct disk *d, struct disk_req *req, enum disk_kind kind, uint32_t flags,
-			   uint64_t off, void *data, uint64_t bytes)
+static inline void disk_io(struct disk *d, struct disk_req *req, enum disk_kind kind,
+			   uint32_t flags, uint64_t off, void *data, uint64_t bytes)
 {
 	req->kind = kind;
 	req->flags = flags;

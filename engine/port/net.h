@@ -33,7 +33,8 @@ struct net_connect_req {
  * recv: completes with a count 1..iov bytes, 0 at end of stream, or negative. */
 struct net_io_req {
 	struct completion done;
-	struct iovec *iov; /* borrowed until done; contents of the array may be changed by the port */
+	struct iovec
+		*iov; /* borrowed until done; contents of the array may be changed by the port */
 	uint32_t iov_count; /* 1..1024 */
 	uint64_t private[16];
 };
@@ -64,7 +65,8 @@ struct net_listener {
 };
 
 /* -ERR_INVALID (address), -ERR_IN_USE, -ERR_PERMISSION, -ERR_IO.  A stale unix socket is replaced. */
-MUST_CHECK static inline int net_listen(struct net *n, const char *address, struct net_listener **ret)
+MUST_CHECK static inline int net_listen(struct net *n, const char *address,
+					struct net_listener **ret)
 {
 	return n->ops->listen(n, address, ret);
 }

@@ -10,7 +10,8 @@ struct offload;
 
 struct offload_req {
 	struct completion done; /* rc is what `work` returned */
-	int (*work)(struct offload_req *req); /* runs on another thread: touches only *req's owner data */
+	int (*work)(struct offload_req
+			    *req); /* runs on another thread: touches only *req's owner data */
 	struct offload_req *next;
 };
 

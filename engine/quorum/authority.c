@@ -150,9 +150,8 @@ int authority_propose(struct authority *a, const struct vg_cmd *cmds, uint32_t n
 		return -ERR_INVALID;
 	p = malloc(sizeof(*p) + FSM_BATCH_BYTES_MAX);
 	back = malloc(VG_BATCH_MAX * sizeof(*back));
-	bytes = p == NULL || back == NULL
-			? -ERR_NOMEM
-			: fsm_batch_encode(cmds, n, p->data, FSM_BATCH_BYTES_MAX);
+	bytes = p == NULL || back == NULL ? -ERR_NOMEM
+					  : fsm_batch_encode(cmds, n, p->data, FSM_BATCH_BYTES_MAX);
 	rc = bytes < 0 ? bytes : 0;
 	/* What we could not read back must never be in a log. */
 	if (rc == 0 && fsm_batch_decode(p->data, (uint32_t)bytes, back) != (int)n)

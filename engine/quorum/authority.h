@@ -41,8 +41,8 @@ struct authority_status {
 	uint32_t self;	 /* our site id */
 	uint32_t leader; /* 0: none known */
 	uint64_t term;
-	uint64_t applied;	  /* index of the last applied entry */
-	uint64_t generation;	  /* of the authority (WITHOUT-QUORUM raises it) */
+	uint64_t applied;	    /* index of the last applied entry */
+	uint64_t generation;	    /* of the authority (WITHOUT-QUORUM raises it) */
 	struct mono_ns leader_seen; /* on our clock; has_quorum's age */
 	struct uuid cluster;
 	uint32_t member_count;

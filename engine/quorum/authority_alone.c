@@ -59,8 +59,8 @@ static void job_end(struct alone_job *job);
 static struct alone_job *job_new(struct authority *a, uint32_t bytes);
 static void maybe_snapshot(struct authority *a);
 
-int authority_alone_open(struct env *env, struct disk *disk, const struct authority_alone_opts *opts,
-			 struct authority **ret_a)
+int authority_alone_open(struct env *env, struct disk *disk,
+			 const struct authority_alone_opts *opts, struct authority **ret_a)
 {
 	struct authority *a = authority_new(env, alone_step);
 	struct qlog_opts q = {.format = opts->format};
@@ -84,7 +84,8 @@ int authority_alone_open(struct env *env, struct disk *disk, const struct author
 	a->status.member_count = 1;
 	a->status.member[0].id = ALONE_SITE;
 	a->status.member[0].reachable = true;
-	memcpy(a->status.member[0].name, opts->site_name, strnlen(opts->site_name, SITE_NAME_BYTES_MAX));
+	memcpy(a->status.member[0].name, opts->site_name,
+	       strnlen(opts->site_name, SITE_NAME_BYTES_MAX));
 	completion_arm(&a->alone->load_done, &a->op, 1);
 	qlog_load(a->alone->qlog, &a->alone->load_done);
 	*ret_a = a;
@@ -110,7 +111,8 @@ void alone_stop(struct authority *a, struct completion *done)
 
 int alone_propose(struct authority *a, const void *batch, uint32_t bytes)
 {
-	struct quorum_entry entry = {.term = 1, .type = QUORUM_COMMAND, .bytes = bytes, .data = batch};
+	struct quorum_entry entry = {
+		.term = 1, .type = QUORUM_COMMAND, .bytes = bytes, .data = batch};
 	struct alone *al = a->alone;
 	struct alone_job *job;
 	int rc;

@@ -39,12 +39,13 @@
 #error "cowsql/raft >= 0.22.1 and < 0.23 is required: memory ownership differs in others"
 #endif
 
-#define INFLIGHT_MAX 16u	/* entries; 16 * 32 KiB fit one frame */
-#define APPENDS_MAX 4096u	/* appends on their way to disk */
+#define INFLIGHT_MAX 16u  /* entries; 16 * 32 KiB fit one frame */
+#define APPENDS_MAX 4096u /* appends on their way to disk */
 #define INSTALL_TIMEOUT_MS 5000u
 _Static_assert(INFLIGHT_MAX <= QUORUM_ENTRIES_MAX, "a message holds them");
-_Static_assert(INFLIGHT_MAX * (QUORUM_ENTRY_BYTES_MAX + QUORUM_ENTRY_HEAD_BYTES) + 128 <=
-		       QUORUM_PAYLOAD_BYTES_MAX, "a frame holds them");
+_Static_assert(INFLIGHT_MAX *(QUORUM_ENTRY_BYTES_MAX + QUORUM_ENTRY_HEAD_BYTES) + 128 <=
+		       QUORUM_PAYLOAD_BYTES_MAX,
+	       "a frame holds them");
 
 struct range {
 	uint64_t first, last; /* last < first: nothing to report */
@@ -102,7 +103,8 @@ int consensus_open(const struct consensus_opts *opts, struct consensus **ret_c)
 	for (uint32_t i = 0; i <= QUORUM_PEERS_MAX; i++)
 		snprintf(c->address[i], sizeof(c->address[i]), "m%u", i);
 	assert(opts->id >= 1 && opts->id <= QUORUM_PEERS_MAX);
-	if (c->appends == NULL || raft_init(&c->raft, NULL, NULL, opts->id, c->address[opts->id]) != 0) {
+	if (c->appends == NULL ||
+	    raft_init(&c->raft, NULL, NULL, opts->id, c->address[opts->id]) != 0) {
 		free(c->appends);
 		free(c);
 		return -ERR_NOMEM;
@@ -166,7 +168,8 @@ int consensus_first_entry(const struct consensus_server *servers, uint32_t count
 	return rc;
 }
 
-int consensus_servers(const void *data, uint32_t bytes, struct consensus_server ret[QUORUM_PEERS_MAX])
+int consensus_servers(const void *data, uint32_t bytes,
+		      struct consensus_server ret[QUORUM_PEERS_MAX])
 {
 	struct raft_configuration conf;
 	int rc;
@@ -244,30 +247,41 @@ int consensus_receive(struct consensus *c, uint64_t now_ms, uint32_t from, const
 		return receive_install(c, &e, &q);
 	case QUORUM_APPEND_RESULT:
 		m.type = RAFT_APPEND_ENTRIES_RESULT;
-		m.append_entries_result = (struct raft_append_entries_result){
-			.version = q.version, .term = q.term, .rejected = q.rejected,
-			.last_log_index = q.index, .features = q.features, .capacity = q.capacity};
+		m.append_entries_result =
+			(struct raft_append_entries_result){.version = q.version,
+							    .term = q.term,
+							    .rejected = q.rejected,
+							    .last_log_index = q.index,
+							    .features = q.features,
+							    .capacity = q.capacity};
 		break;
 	case QUORUM_VOTE:
 		if (q.candidate != from)
 			return -ERR_CORRUPT;
 		m.type = RAFT_REQUEST_VOTE;
-		m.request_vote = (struct raft_request_vote){
-			.version = q.version, .term = q.term, .candidate_id = q.candidate,
-			.last_log_index = q.index, .last_log_term = q.index_term,
-			.disrupt_leader = q.disrupt, .pre_vote = q.pre_vote};
+		m.request_vote = (struct raft_request_vote){.version = q.version,
+							    .term = q.term,
+							    .candidate_id = q.candidate,
+							    .last_log_index = q.index,
+							    .last_log_term = q.index_term,
+							    .disrupt_leader = q.disrupt,
+							    .pre_vote = q.pre_vote};
 		break;
 	case QUORUM_VOTE_RESULT:
 		m.type = RAFT_REQUEST_VOTE_RESULT;
-		m.request_vote_result = (struct raft_request_vote_result){
-			.version = q.version, .term = q.term, .vote_granted = q.granted,
-			.pre_vote = q.pre_vote, .features = q.features, .capacity = q.capacity};
+		m.request_vote_result = (struct raft_request_vote_result){.version = q.version,
+									  .term = q.term,
+									  .vote_granted = q.granted,
+									  .pre_vote = q.pre_vote,
+									  .features = q.features,
+									  .capacity = q.capacity};
 		break;
 	case QUORUM_TIMEOUT_NOW:
 		m.type = RAFT_TIMEOUT_NOW;
-		m.timeout_now = (struct raft_timeout_now){
-			.version = q.version, .term = q.term, .last_log_index = q.index,
-			.last_log_term = q.index_term};
+		m.timeout_now = (struct raft_timeout_now){.version = q.version,
+							  .term = q.term,
+							  .last_log_index = q.index,
+							  .last_log_term = q.index_term};
 		break;
 	}
 	return step(c, &e);
@@ -384,7 +398,8 @@ int consensus_taken(struct consensus *c, uint64_t now_ms)
 	snapshot_free(&c->snapshot);
 	c->snapshot = c->taking;
 	memset(&c->taking, 0, sizeof(c->taking));
-	rc = decode_conf(c->snapshot.conf, c->snapshot.conf_bytes, &e.snapshot.metadata.configuration);
+	rc = decode_conf(c->snapshot.conf, c->snapshot.conf_bytes,
+			 &e.snapshot.metadata.configuration);
 	if (rc < 0)
 		return rc;
 	e.snapshot.metadata.index = c->snapshot.index;
@@ -460,7 +475,8 @@ uint32_t consensus_leader(const struct consensus *c)
 {
 	if (c->raft.state == RAFT_LEADER)
 		return c->id;
-	return c->raft.state == RAFT_FOLLOWER ? (uint32_t)c->raft.follower_state.current_leader.id : 0;
+	return c->raft.state == RAFT_FOLLOWER ? (uint32_t)c->raft.follower_state.current_leader.id
+					      : 0;
 }
 
 uint64_t consensus_term(const struct consensus *c)
@@ -513,7 +529,7 @@ static int step(struct consensus *c, struct raft_event *event)
 		c->incoming_conf = u.snapshot.metadata.configuration;
 		raft_free(u.snapshot.chunk.base); /* ours was kept in c->incoming */
 		memlog_truncate(&c->log, 0);
-		c->log.first = c->incoming.index + 1; /* K1 */
+		c->log.first = c->incoming.index + 1;	       /* K1 */
 		for (uint32_t i = 0; i < c->append_count; i++) /* K5 */
 			c->appends[(c->append_first + i) % APPENDS_MAX].last = 0;
 		c->taking_void = true; /* K6 */
@@ -561,10 +577,10 @@ static int absorb_entries(struct consensus *c, const struct raft_update *u)
 	for (unsigned i = 0; i < u->entries.n && rc == 0; i++) {
 		const struct raft_entry *e = &u->entries.batch[i];
 
-		rc = memlog_append(&c->log, &(struct quorum_entry){
-						    .term = e->term, .type = (uint8_t)e->type,
-						    .bytes = (uint32_t)e->buf.len,
-						    .data = e->buf.base});
+		rc = memlog_append(&c->log, &(struct quorum_entry){.term = e->term,
+								   .type = (uint8_t)e->type,
+								   .bytes = (uint32_t)e->buf.len,
+								   .data = e->buf.base});
 	}
 	raft_free(u->entries.batch[0].batch);
 	if (rc < 0 || c->append_count == APPENDS_MAX)
@@ -727,10 +743,13 @@ static int receive_append(struct consensus *c, struct raft_event *e, struct quor
 		bytes += q->entries[i].bytes;
 	}
 	m->type = RAFT_APPEND_ENTRIES;
-	m->append_entries = (struct raft_append_entries){
-		.version = q->version, .term = q->term, .prev_log_index = q->index,
-		.prev_log_term = q->index_term, .leader_commit = q->commit, .entries = entries,
-		.n_entries = q->entry_count};
+	m->append_entries = (struct raft_append_entries){.version = q->version,
+							 .term = q->term,
+							 .prev_log_index = q->index,
+							 .prev_log_term = q->index_term,
+							 .leader_commit = q->commit,
+							 .entries = entries,
+							 .n_entries = q->entry_count};
 	return step(c, e);
 }
 
@@ -775,10 +794,13 @@ static void trim_append(const struct consensus *c, struct quorum_raft *q)
 
 static int receive_install(struct consensus *c, struct raft_event *e, const struct quorum_raft *q)
 {
-	struct consensus_snapshot from = {
-		.index = q->index, .term = q->index_term, .conf_index = q->conf_index,
-		.conf_bytes = q->conf_bytes, .data_bytes = q->data_bytes,
-		.conf = (uint8_t *)(uintptr_t)q->conf, .data = (uint8_t *)(uintptr_t)q->data};
+	struct consensus_snapshot from = {.index = q->index,
+					  .term = q->index_term,
+					  .conf_index = q->conf_index,
+					  .conf_bytes = q->conf_bytes,
+					  .data_bytes = q->data_bytes,
+					  .conf = (uint8_t *)(uintptr_t)q->conf,
+					  .data = (uint8_t *)(uintptr_t)q->data};
 	struct raft_message *m = e->receive.message;
 	int rc;
 
@@ -788,14 +810,17 @@ static int receive_install(struct consensus *c, struct raft_event *e, const stru
 	if (c->installing)
 		return 0; /* the leader tries again */
 	m->type = RAFT_INSTALL_SNAPSHOT;
-	m->install_snapshot = (struct raft_install_snapshot){
-		.version = q->version, .term = q->term, .last_index = q->index,
-		.last_term = q->index_term, .conf_index = q->conf_index};
+	m->install_snapshot = (struct raft_install_snapshot){.version = q->version,
+							     .term = q->term,
+							     .last_index = q->index,
+							     .last_term = q->index_term,
+							     .conf_index = q->conf_index};
 	if (decode_conf(q->conf, q->conf_bytes, &m->install_snapshot.conf) < 0)
 		return -ERR_CORRUPT;
 	snapshot_free(&c->incoming);
 	rc = snapshot_copy(&from, &c->incoming);
-	m->install_snapshot.data.base = raft_malloc(1); /* bytes are ours; the library only frees it */
+	m->install_snapshot.data.base =
+		raft_malloc(1); /* bytes are ours; the library only frees it */
 	m->install_snapshot.data.len = 1;
 	if (rc < 0 || m->install_snapshot.data.base == NULL)
 		return -ERR_NOMEM;

@@ -105,9 +105,11 @@ const struct quorum_entry *consensus_next(const struct consensus *c, uint64_t *r
 /* It is applied. Feeds a CHANGE entry to the library. */
 MUST_CHECK int consensus_advance(struct consensus *c, uint64_t now_ms);
 
-const struct quorum_entry *consensus_entry(const struct consensus *c, uint64_t index); /* NULL: not held */
+const struct quorum_entry *consensus_entry(const struct consensus *c,
+					   uint64_t index); /* NULL: not held */
 const struct consensus_snapshot *consensus_installing(const struct consensus *c);
-const struct consensus_snapshot *consensus_snapshot(const struct consensus *c); /* newest durable, or NULL */
+const struct consensus_snapshot *consensus_snapshot(
+	const struct consensus *c); /* newest durable, or NULL */
 
 uint64_t consensus_deadline_ms(const struct consensus *c);
 enum consensus_role consensus_role(const struct consensus *c);

@@ -152,7 +152,7 @@ int fsm_apply(struct fsm *f, const struct vg_cmd *cmd, struct vg_view *ret_chang
 	}
 	if (cmd->kind != VG_CREATE)
 		apply_change(f, &f->vg[i], cmd);
-	assert(f->vg[i].isr != 0); /* F1 */
+	assert(f->vg[i].isr != 0);			/* F1 */
 	assert(vg_in_isr(&f->vg[i], f->vg[i].primary)); /* F2 */
 	if (ret_changed != NULL)
 		*ret_changed = f->vg[i];
@@ -224,7 +224,8 @@ static int check_change(const struct vg_view *v, const struct vg_cmd *cmd)
 	case VG_SWITCH:
 		if (cmd->incarnation == 0)
 			return -ERR_INVALID;
-		return cmd->from == v->primary && in_isr && cmd->site != v->primary ? 0 : -ERR_REFUSED;
+		return cmd->from == v->primary && in_isr && cmd->site != v->primary ? 0
+										    : -ERR_REFUSED;
 	case VG_TOUCH:
 		return 0;
 	case VG_FORCE:
@@ -320,8 +321,9 @@ static int check_node(const struct fsm *f, const struct vg_cmd *cmd)
 
 static bool config_valid(const struct vg_config *c)
 {
-	return c->ack <= VG_ACK_RECEIVED && c->on_peer_loss <= VG_PEER_LOSS_STOP && c->min_isr >= 1 &&
-	       c->min_isr <= SITES_MAX && c->solo <= VG_SOLO_LEASE && c->strict_reads <= 1;
+	return c->ack <= VG_ACK_RECEIVED && c->on_peer_loss <= VG_PEER_LOSS_STOP &&
+	       c->min_isr >= 1 && c->min_isr <= SITES_MAX && c->solo <= VG_SOLO_LEASE &&
+	       c->strict_reads <= 1;
 }
 
 static bool name_valid(const char *name)

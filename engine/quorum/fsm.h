@@ -36,7 +36,8 @@ int fsm_check(const struct fsm *f, const struct vg_cmd *cmd);
 int fsm_apply(struct fsm *f, const struct vg_cmd *cmd, struct vg_view *ret_changed);
 
 /* A mirror: what the authority of the engine's thread keeps of views it was told. */
-MUST_CHECK int fsm_mirror_view(struct fsm *f, const struct vg_view *v); /* VG_FLAG_DELETED removes; -ERR_FULL */
+MUST_CHECK int fsm_mirror_view(struct fsm *f,
+			       const struct vg_view *v); /* VG_FLAG_DELETED removes; -ERR_FULL */
 void fsm_mirror_boot(struct fsm *f, uint32_t site, uint64_t boot);
 
 /*

@@ -99,8 +99,11 @@ uint32_t member_id_of(const struct member_opts *opts, const char *name)
 
 static int open_parts(struct member *m, struct disk *disk, const struct member_opts *opts)
 {
-	struct qlinks_opts l = {.self = m->self, .count = m->count, .listen = opts->listen,
-				.ping_ms = m->heartbeat_ms * 2, .dead_ms = m->election_ms * 2,
+	struct qlinks_opts l = {.self = m->self,
+				.count = m->count,
+				.listen = opts->listen,
+				.ping_ms = m->heartbeat_ms * 2,
+				.dead_ms = m->election_ms * 2,
 				.owner = &m->op};
 	struct qlog_opts q = {.format = opts->format};
 	char names[QUORUM_PEERS_MAX * QUORUM_NAME_BYTES];

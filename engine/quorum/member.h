@@ -15,7 +15,8 @@
 struct env;
 struct member;
 
-#define MEMBER_FILE_BYTES (8u << 20) /* of the disk given to member_open (and authority_alone_open) */
+#define MEMBER_FILE_BYTES \
+	(8u << 20) /* of the disk given to member_open (and authority_alone_open) */
 
 struct member_peer {
 	const char *name;
@@ -28,12 +29,12 @@ struct member_opts {
 	const struct member_peer *members; /* configured order: raft ids 1..count */
 	uint32_t member_count;		   /* 1..QUORUM_MEMBERS_MAX */
 	const char *listen;
-	const char *preferred; /* who should lead (the witness), NULL: nobody in particular */
-	uint32_t heartbeat_ms; /* 0: 100 */
-	uint32_t election_ms;  /* 0: 500 */
+	const char *preferred;	   /* who should lead (the witness), NULL: nobody in particular */
+	uint32_t heartbeat_ms;	   /* 0: 100 */
+	uint32_t election_ms;	   /* 0: 500 */
 	uint32_t snapshot_entries; /* a snapshot is taken after as many; 0: 512 */
-	bool format;	       /* the file was just made: a wholly zero disk becomes an empty member */
-	struct mailbox *inbox; /* of env, or NULL: no engine here */
+	bool format; /* the file was just made: a wholly zero disk becomes an empty member */
+	struct mailbox *inbox;	/* of env, or NULL: no engine here */
 	struct mailbox *engine; /* the engine's mailbox (authority_open's inbox), or NULL */
 };
 
@@ -47,8 +48,8 @@ enum member_state {
 
 struct member_status {
 	enum member_state state;
-	int rc; /* MEMBER_FAILED: why */
-	char detail[160]; /* a sentence for people, or "" */
+	int rc;		       /* MEMBER_FAILED: why */
+	char detail[160];      /* a sentence for people, or "" */
 	uint32_t self, leader; /* raft ids; leader 0: none */
 	uint64_t term, applied, committed, last_index, lsn;
 	struct uuid cluster;

@@ -56,21 +56,27 @@ void member_loaded(struct member *m)
 /* The file has state: start raft from it. */
 static int begin(struct member *m, const struct qlog_found *f)
 {
-	struct consensus_opts opts = {.id = m->self, .heartbeat_ms = m->heartbeat_ms,
+	struct consensus_opts opts = {.id = m->self,
+				      .heartbeat_ms = m->heartbeat_ms,
 				      .election_ms = m->election_ms,
 				      .seed = (uint32_t)random_u64(m->env->random)};
-	struct consensus_start start = {.now_ms = member_now_ms(m), .term = f->meta.term,
-					.vote = f->meta.vote, .first_index = f->first_index,
-					.entries = f->entries, .entry_count = f->entry_count};
+	struct consensus_start start = {.now_ms = member_now_ms(m),
+					.term = f->meta.term,
+					.vote = f->meta.vote,
+					.first_index = f->first_index,
+					.entries = f->entries,
+					.entry_count = f->entry_count};
 	struct consensus_snapshot snapshot;
 	int rc;
 
 	if (f->has_snapshot) {
-		snapshot = (struct consensus_snapshot){
-			.index = f->snapshot.index, .term = f->snapshot.term,
-			.conf_index = f->snapshot.conf_index, .conf_bytes = f->snapshot.conf_bytes,
-			.data_bytes = f->snapshot.data_bytes,
-			.conf = (uint8_t *)(uintptr_t)f->conf, .data = (uint8_t *)(uintptr_t)f->data};
+		snapshot = (struct consensus_snapshot){.index = f->snapshot.index,
+						       .term = f->snapshot.term,
+						       .conf_index = f->snapshot.conf_index,
+						       .conf_bytes = f->snapshot.conf_bytes,
+						       .data_bytes = f->snapshot.data_bytes,
+						       .conf = (uint8_t *)(uintptr_t)f->conf,
+						       .data = (uint8_t *)(uintptr_t)f->data};
 		start.snapshot = &snapshot;
 		rc = adopt_servers(m, f->conf, f->snapshot.conf_bytes);
 		if (rc == 0)
@@ -163,7 +169,8 @@ static int first_entry(struct member *m, uint8_t *data, uint32_t bytes, struct u
 
 		uuid_format(disk, text);
 		servers[i - 1].id = i;
-		snprintf(servers[i - 1].text, sizeof(servers[i - 1].text), "%s %s", m->name[i], text);
+		snprintf(servers[i - 1].text, sizeof(servers[i - 1].text), "%s %s", m->name[i],
+			 text);
 	}
 	n = consensus_first_entry(servers, m->count, data, bytes);
 	if (n < 0)
@@ -199,7 +206,8 @@ static bool everybody_is_ready(struct member *m, const struct uuid *cluster)
 static void write_first(struct member *m, const uint8_t *data, uint32_t bytes,
 			const struct uuid *cluster)
 {
-	struct quorum_entry entry = {.term = 1, .type = QUORUM_CHANGE, .bytes = bytes, .data = data};
+	struct quorum_entry entry = {
+		.term = 1, .type = QUORUM_CHANGE, .bytes = bytes, .data = data};
 	struct disk_job *meta = member_job(m, JOB_FORM), *append = member_job(m, JOB_FORM);
 	int rc = meta == NULL || append == NULL ? -ERR_NOMEM : 0;
 

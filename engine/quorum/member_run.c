@@ -46,7 +46,8 @@ void member_run(struct member *m)
 		LIST_FOR_EACH(n, &m->held) {
 			struct held_message *h = container_of(n, struct held_message, link);
 
-			qlinks_send(m->links, h->to, h->generation, QUORUM_RAFT, h->payload, h->bytes);
+			qlinks_send(m->links, h->to, h->generation, QUORUM_RAFT, h->payload,
+				    h->bytes);
 		}
 		member_drop_held(m);
 	}
@@ -58,7 +59,8 @@ void member_run(struct member *m)
 		if (m->timed_out) {
 			m->timed_out = false;
 			if (member_now_ms(m) >= consensus_deadline_ms(m->consensus)) {
-				member_carry_out(m, consensus_timeout(m->consensus, member_now_ms(m)));
+				member_carry_out(m,
+						 consensus_timeout(m->consensus, member_now_ms(m)));
 				continue;
 			}
 		}
@@ -81,7 +83,8 @@ void member_run_tick(struct member *m)
 	if (p != NULL && p->open && m->preferred != m->self && m->ticks % TRANSFER_TICKS == 0) {
 		if (p->generation == m->preferred_generation &&
 		    consensus_role(m->consensus) == CONSENSUS_LEADER)
-			member_carry_out(m, consensus_transfer(m->consensus, member_now_ms(m), m->preferred));
+			member_carry_out(m, consensus_transfer(m->consensus, member_now_ms(m),
+							       m->preferred));
 		m->preferred_generation = p->generation;
 	}
 	for (uint32_t i = 1; i <= m->count; i++)
@@ -146,8 +149,10 @@ static int put_entries(struct member *m, const struct consensus_effects *fx)
 static int put_snapshot(struct member *m, enum disk_job_kind kind,
 			const struct consensus_snapshot *s)
 {
-	struct quorum_snapshot head = {.index = s->index, .term = s->term,
-				       .conf_index = s->conf_index, .conf_bytes = s->conf_bytes,
+	struct quorum_snapshot head = {.index = s->index,
+				       .term = s->term,
+				       .conf_index = s->conf_index,
+				       .conf_bytes = s->conf_bytes,
 				       .data_bytes = s->data_bytes};
 	uint64_t keep_after = s->index > CONSENSUS_TRAILING ? s->index - CONSENSUS_TRAILING : 0;
 	struct disk_job *job = member_job(m, kind);
@@ -179,8 +184,10 @@ static void send_messages(struct member *m, const struct consensus_effects *fx)
 		h = malloc(sizeof(*h));
 		if (h == NULL)
 			continue; /* as if lost */
-		*h = (struct held_message){.to = out->to, .bytes = out->bytes,
-					   .generation = p->generation, .payload = out->payload};
+		*h = (struct held_message){.to = out->to,
+					   .bytes = out->bytes,
+					   .generation = p->generation,
+					   .payload = out->payload};
 		out->payload = NULL;
 		list_link_init(&h->link);
 		list_push_back(&m->held, &h->link);
@@ -388,7 +395,8 @@ static void arm_timer(struct member *m)
 	if (timer_armed(&m->timer)) {
 		if (m->timer.deadline.v == at * MS_NS)
 			return;
-		clock_timer_disarm(m->env->clock, &m->timer); /* its end wakes us: armed anew then */
+		clock_timer_disarm(m->env->clock,
+				   &m->timer); /* its end wakes us: armed anew then */
 		return;
 	}
 	if (m->timer_used)

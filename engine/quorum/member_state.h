@@ -62,12 +62,12 @@ struct member {
 	bool timer_used, tick_used;
 	bool timed_out; /* the raft timer fired */
 
-	bool meta_busy;		 /* nothing may be stepped */
-	struct list held;	 /* held_message */
-	struct list done_jobs;	 /* disk_job, in order */
-	struct list all_jobs;	 /* in flight or in done_jobs */
+	bool meta_busy;	       /* nothing may be stepped */
+	struct list held;      /* held_message */
+	struct list done_jobs; /* disk_job, in order */
+	struct list all_jobs;  /* in flight or in done_jobs */
 	bool snapshot_busy;
-	struct list proposals;	 /* authority_proposal, ours or from peers */
+	struct list proposals; /* authority_proposal, ours or from peers */
 	uint32_t proposal_count;
 	uint64_t preferred_generation; /* its session at the last tick */
 	uint32_t ticks;

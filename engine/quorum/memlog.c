@@ -56,7 +56,8 @@ void memlog_trim(struct memlog *l, uint64_t index)
 
 const struct quorum_entry *memlog_at(const struct memlog *l, uint64_t index)
 {
-	return index >= l->first && index < l->first + l->count ? &l->entries[index - l->first] : NULL;
+	return index >= l->first && index < l->first + l->count ? &l->entries[index - l->first]
+								: NULL;
 }
 
 void memlog_fini(struct memlog *l)

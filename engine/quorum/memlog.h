@@ -13,9 +13,10 @@ struct memlog {
 	uint32_t count, capacity;
 };
 
-MUST_CHECK int memlog_append(struct memlog *l, const struct quorum_entry *entry); /* -ERR_NOMEM; copies */
-void memlog_truncate(struct memlog *l, uint64_t index); /* index and above go */
-void memlog_trim(struct memlog *l, uint64_t index);	/* index, which is held, and below go */
+MUST_CHECK int memlog_append(struct memlog *l,
+			     const struct quorum_entry *entry); /* -ERR_NOMEM; copies */
+void memlog_truncate(struct memlog *l, uint64_t index);		/* index and above go */
+void memlog_trim(struct memlog *l, uint64_t index); /* index, which is held, and below go */
 const struct quorum_entry *memlog_at(const struct memlog *l, uint64_t index); /* NULL: not held */
 void memlog_fini(struct memlog *l);
 

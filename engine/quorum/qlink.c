@@ -521,11 +521,16 @@ static bool conn_frame(struct qconn *c)
 static void conn_say_hello(struct qconn *c)
 {
 	const struct qlinks_identity *me = &c->links->identity;
-	struct quorum_hello h = {
-		.version_min = QUORUM_VERSION_MIN, .version_max = QUORUM_VERSION_MAX,
-		.id = c->links->opts.self, .fsm_version = me->fsm_version, .disk = me->disk,
-		.lsn = me->lsn, .seq = me->seq, .nonce = c->nonce,
-		.members_hash = me->members_hash, .empty = me->empty};
+	struct quorum_hello h = {.version_min = QUORUM_VERSION_MIN,
+				 .version_max = QUORUM_VERSION_MAX,
+				 .id = c->links->opts.self,
+				 .fsm_version = me->fsm_version,
+				 .disk = me->disk,
+				 .lsn = me->lsn,
+				 .seq = me->seq,
+				 .nonce = c->nonce,
+				 .members_hash = me->members_hash,
+				 .empty = me->empty};
 	uint8_t payload[QUORUM_HELLO_BYTES];
 
 	snprintf(h.name, sizeof(h.name), "%s", c->links->name[h.id]);
@@ -575,8 +580,8 @@ static bool cluster_fits(struct qlinks *l, uint32_t id, const struct uuid *clust
 
 	if (uuid_equal(&p->cluster, cluster))
 		return true;
-	if (!uuid_is_nil(&p->cluster) || (!uuid_is_nil(&l->identity.cluster) &&
-					  !uuid_equal(&l->identity.cluster, cluster)))
+	if (!uuid_is_nil(&p->cluster) ||
+	    (!uuid_is_nil(&l->identity.cluster) && !uuid_equal(&l->identity.cluster, cluster)))
 		return false;
 	p->cluster = *cluster;
 	op_wake(l->opts.owner);
@@ -643,8 +648,7 @@ static void conn_end(struct qconn *c)
 			inbox_drop(l, c->generation); /* N3 */
 		l->peer[c->peer].open = false;
 		if (l->dial_at[c->peer].v < clock_now(l->env->clock).v)
-			l->dial_at[c->peer].v =
-				clock_now(l->env->clock).v + BACKOFF_MIN_MS * MS_NS;
+			l->dial_at[c->peer].v = clock_now(l->env->clock).v + BACKOFF_MIN_MS * MS_NS;
 		op_wake(&l->dial_op);
 		op_wake(l->opts.owner);
 	}
@@ -669,8 +673,10 @@ static void conn_free(struct qconn *c)
 static bool conn_queue(struct qconn *c, uint16_t type, const void *payload, uint32_t bytes)
 {
 	struct qlinks *l = c->links;
-	struct quorum_frame f = {.payload_bytes = bytes, .payload_crc = crc32c(payload, bytes),
-				 .type = type, .from = l->opts.self,
+	struct quorum_frame f = {.payload_bytes = bytes,
+				 .payload_crc = crc32c(payload, bytes),
+				 .type = type,
+				 .from = l->opts.self,
 				 .cluster = l->identity.cluster,
 				 .session = c->state == CONN_OPEN ? c->session : 0};
 	struct out_frame *out = malloc(sizeof(*out) + QUORUM_FRAME_BYTES + bytes);

@@ -27,7 +27,8 @@ struct qlinks_opts {
 	const char *name[QUORUM_PEERS_MAX + 1];
 	uint32_t ping_ms; /* while a session is open */
 	uint32_t dead_ms; /* nothing heard: the session ends */
-	struct op *owner; /* woken when a frame came, a session opened or ended, or all is stopped */
+	struct op
+		*owner; /* woken when a frame came, a session opened or ended, or all is stopped */
 };
 
 /* What we tell in our hello and demand of others. The owner keeps it up to date. */
@@ -48,9 +49,9 @@ struct qlink_peer {
 	bool open;
 	uint64_t generation; /* of the session, counts up */
 	struct quorum_hello hello;
-	struct uuid cluster;	    /* it told */
+	struct uuid cluster;		 /* it told */
 	struct quorum_position position; /* newest told; kept after the session */
-	char refusal[160];	    /* why the last attempt failed by refusal (ours or its), "" */
+	char refusal[160]; /* why the last attempt failed by refusal (ours or its), "" */
 };
 
 struct qlink_frame {
@@ -77,7 +78,7 @@ bool qlinks_send(struct qlinks *l, uint32_t to, uint64_t generation, uint16_t ty
 
 void qlinks_stop(struct qlinks *l); /* the owner is woken until qlinks_idle */
 bool qlinks_idle(const struct qlinks *l);
-void qlinks_close(struct qlinks **l); /* idle only */
+void qlinks_close(struct qlinks **l);	/* idle only */
 void qlinks_discard(struct qlinks **l); /* for simulators: the network is dead */
 
 #endif

@@ -287,7 +287,7 @@ static bool append_go(struct qlog *q, struct qlog_req *r)
 
 	switch (q->phase++) {
 	case 0:
-		assert(r->batch.lsn == q->lsn + 1);		   /* Q2 */
+		assert(r->batch.lsn == q->lsn + 1);	      /* Q2 */
 		assert(q->used + blocks < QUORUM_LOG_BLOCKS); /* Q3 */
 		qlog_io(q, 0, DISK_WRITE, QUORUM_LOG_OFF + (uint64_t)tail * BLOCK_BYTES, r->buf,
 			straight * BLOCK_BYTES);

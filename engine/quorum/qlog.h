@@ -27,7 +27,7 @@ struct qlog_opts {
 /* What open found.  Valid from the completion of qlog_load until qlog_forget. */
 struct qlog_found {
 	struct quorum_meta meta;
-	uint64_t lsn;	   /* of the last batch, 0: none yet */
+	uint64_t lsn; /* of the last batch, 0: none yet */
 	bool has_snapshot;
 	struct quorum_snapshot snapshot;
 	const uint8_t *conf, *data; /* of the snapshot */
@@ -87,8 +87,8 @@ MUST_CHECK int qlog_write_snapshot(struct qlog *q, struct qlog_req *req,
 				   const struct quorum_snapshot *s, const void *conf,
 				   const void *data, uint64_t keep_after, bool install);
 
-uint64_t qlog_lsn(const struct qlog *q);     /* last durable batch */
-uint64_t qlog_seq(const struct qlog *q);     /* last durable metadata write */
+uint64_t qlog_lsn(const struct qlog *q); /* last durable batch */
+uint64_t qlog_seq(const struct qlog *q); /* last durable metadata write */
 uint32_t qlog_blocks_used(const struct qlog *q);
 bool qlog_failed(const struct qlog *q);
 /* Room for a batch of this many bytes, queued requests counted? */

@@ -92,8 +92,9 @@ void qlog_load_step(struct qlog *q)
 		qlog_io(q, 0, DISK_WRITE,
 			QUORUM_LOG_OFF +
 				(uint64_t)((q->head + q->used) % QUORUM_LOG_BLOCKS) * BLOCK_BYTES,
-			q->image, BLOCK_BYTES); /* Q7; the first block of the image is not needed any more */
-		return; /* wait: disk */
+			q->image,
+			BLOCK_BYTES); /* Q7; the first block of the image is not needed any more */
+		return;		      /* wait: disk */
 	default:
 		load_end(q, 0);
 		return;

@@ -19,7 +19,7 @@ struct qlog {
 	struct disk *disk;
 	struct qlog_opts opts;
 	bool loaded, failed;
-	uint32_t phase;		/* of the load, or of `busy` */
+	uint32_t phase; /* of the load, or of `busy` */
 	struct qlog_req *busy;
 	struct list queue;
 	struct disk_req io[2];

@@ -32,12 +32,15 @@
 
 static uint64_t ms(uint64_t n);
 static uint32_t rules_peer(const struct rules *r, const struct vg_view *v);
-static void rules_step_primary(struct rules *r, const struct rules_facts *f, struct rules_effects *e);
-static void rules_step_claimant(struct rules *r, const struct rules_facts *f, struct rules_effects *e);
+static void rules_step_primary(struct rules *r, const struct rules_facts *f,
+			       struct rules_effects *e);
+static void rules_step_claimant(struct rules *r, const struct rules_facts *f,
+				struct rules_effects *e);
 static void rules_propose(struct rules *r, const struct rules_facts *f, struct rules_effects *e,
 			  enum vg_cmd_kind kind, uint32_t site);
 static void rules_wake_at(struct rules_effects *e, uint64_t when);
-static void rules_check(const struct rules *r, const struct rules_facts *f, const struct rules_effects *e);
+static void rules_check(const struct rules *r, const struct rules_facts *f,
+			const struct rules_effects *e);
 
 void rules_init(struct rules *r, const struct rules_opts *opts)
 {
@@ -62,8 +65,8 @@ static enum rules_role rules_role_of(const struct rules *r, const struct rules_f
 	if (vg_is_primary(v, r->o.self, r->o.incarnation) ||
 	    (r->o.mutant == RULES_MUTANT_ANY_INCARNATION && v->primary == r->o.self))
 		return vg_is_replaced(v, r->o.self, &r->o.disk) ? RULES_SECONDARY /* R9 */
-		       : f->opened				  ? RULES_PRIMARY
-								  : RULES_OPENING;
+		       : f->opened				? RULES_PRIMARY
+								: RULES_OPENING;
 	if (r->o.mutant == RULES_MUTANT_OPEN_BEFORE_COMMIT && r->proposed &&
 	    r->proposed_kind == VG_CLAIM)
 		return f->opened ? RULES_PRIMARY : RULES_OPENING;
@@ -80,7 +83,8 @@ static bool rules_wants_claim(struct rules *r, const struct rules_facts *f, stru
 {
 	const struct vg_view *v = f->view;
 	uint64_t now = f->now.v, wait = 0;
-	uint64_t promise = r->o.old_promise_ms > r->o.grace_ms ? r->o.old_promise_ms : r->o.grace_ms;
+	uint64_t promise =
+		r->o.old_promise_ms > r->o.grace_ms ? r->o.old_promise_ms : r->o.grace_ms;
 
 	if (!vg_in_isr(v, r->o.self))
 		return false;
@@ -154,7 +158,8 @@ void rules_step(struct rules *r, const struct rules_facts *f, struct rules_effec
 	rules_check(r, f, e);
 }
 
-static void rules_step_claimant(struct rules *r, const struct rules_facts *f, struct rules_effects *e)
+static void rules_step_claimant(struct rules *r, const struct rules_facts *f,
+				struct rules_effects *e)
 {
 	const struct vg_view *v = f->view;
 	bool other_in_isr = vg_isr_count(v) > 1;
@@ -194,7 +199,8 @@ static void rules_track_isr(struct rules *r, const struct rules_facts *f, uint32
 		r->hold_until.v = now + ms(r->hold_ms);
 		r->hold_incarnation = f->peer_incarnation;
 		if (now - r->added_at.v < ms(SYNC_LONG_MS))
-			r->hold_ms = r->hold_ms * 2 > HOLD_DOWN_MAX_MS ? HOLD_DOWN_MAX_MS : r->hold_ms * 2;
+			r->hold_ms = r->hold_ms * 2 > HOLD_DOWN_MAX_MS ? HOLD_DOWN_MAX_MS
+								       : r->hold_ms * 2;
 	}
 	r->peer_in_isr = in;
 }
@@ -221,7 +227,8 @@ static bool rules_wants_drop(struct rules *r, const struct rules_facts *f, struc
 	return false;
 }
 
-static void rules_join(struct rules *r, const struct rules_facts *f, struct rules_effects *e, uint32_t peer)
+static void rules_join(struct rules *r, const struct rules_facts *f, struct rules_effects *e,
+		       uint32_t peer)
 {
 	const struct vg_view *v = f->view;
 	const struct vg_site *s = &v->site[vg_site_index(v, peer)];
@@ -251,7 +258,8 @@ static void rules_join(struct rules *r, const struct rules_facts *f, struct rule
 	e->cmd.replica = f->peer_store;
 }
 
-static void rules_step_primary(struct rules *r, const struct rules_facts *f, struct rules_effects *e)
+static void rules_step_primary(struct rules *r, const struct rules_facts *f,
+			       struct rules_effects *e)
 {
 	const struct vg_view *v = f->view;
 	uint32_t peer = rules_peer(r, v);
@@ -281,7 +289,8 @@ static void rules_step_primary(struct rules *r, const struct rules_facts *f, str
 	e->ack_mask = 1u << r->o.self; /* R1 */
 	if (in_isr || r->gated || (adding && r->o.mutant != RULES_MUTANT_ADD_NOT_COUNTED))
 		e->ack_mask |= 1u << peer;
-	if (r->o.mutant == RULES_MUTANT_UNCONFIRMED_DROP && r->proposed && r->proposed_kind == VG_DROP)
+	if (r->o.mutant == RULES_MUTANT_UNCONFIRMED_DROP && r->proposed &&
+	    r->proposed_kind == VG_DROP)
 		e->ack_mask = 1u << r->o.self;
 	needs = in_isr || adding;
 	e->lease_until = r->lease_until;
@@ -390,7 +399,8 @@ static uint64_t ms(uint64_t n)
 	return n * MS_NS;
 }
 
-static void rules_check(const struct rules *r, const struct rules_facts *f, const struct rules_effects *e)
+static void rules_check(const struct rules *r, const struct rules_facts *f,
+			const struct rules_effects *e)
 {
 	if (r->o.mutant != RULES_MUTANT_NONE)
 		return;
@@ -400,5 +410,6 @@ static void rules_check(const struct rules *r, const struct rules_facts *f, cons
 	assert(!e->may_read || e->role == RULES_PRIMARY);
 	/* R1: every committed member counts. */
 	for (uint32_t i = 0; e->role == RULES_PRIMARY && i < f->view->site_count; i++)
-		assert((f->view->isr >> i & 1u) == 0 || (e->ack_mask >> f->view->site[i].id & 1u) != 0);
+		assert((f->view->isr >> i & 1u) == 0 ||
+		       (e->ack_mask >> f->view->site[i].id & 1u) != 0);
 }

@@ -15,26 +15,26 @@
 /* Seeded bugs, one per rule; tests only. */
 enum rules_mutant {
 	RULES_MUTANT_NONE,
-	RULES_MUTANT_NO_LEASE,		  /* R2: reads are served without a lease */
-	RULES_MUTANT_GRANT_DURING_CLAIM,  /* R2: a lease is granted with a CLAIM outstanding */
-	RULES_MUTANT_NO_GRACE,		  /* R3: CLAIM without waiting for the grace */
-	RULES_MUTANT_UNCONFIRMED_DROP,	  /* R1: acknowledges alone once DROP is proposed */
-	RULES_MUTANT_ADD_NOT_COUNTED,	  /* R1, J2: a proposed ADD is left out of the ack set */
-	RULES_MUTANT_NO_GATE,		  /* R6: ADD without gating and without being durable at commit */
-	RULES_MUTANT_NO_TAIL,		  /* J4: CLAIM without asking for the longer journal */
-	RULES_MUTANT_NO_QUIESCE,	  /* R5: CLAIM and follow with local I/O in flight */
-	RULES_MUTANT_OPEN_BEFORE_COMMIT,  /* J5: serves when CLAIM is proposed, not committed */
-	RULES_MUTANT_ANY_INCARNATION,	  /* 4.2: adopts an epoch granted to an earlier boot */
-	RULES_MUTANT_COMMIT_ALONE,	  /* J2: commit LSN is the local durable LSN */
+	RULES_MUTANT_NO_LEASE,		 /* R2: reads are served without a lease */
+	RULES_MUTANT_GRANT_DURING_CLAIM, /* R2: a lease is granted with a CLAIM outstanding */
+	RULES_MUTANT_NO_GRACE,		 /* R3: CLAIM without waiting for the grace */
+	RULES_MUTANT_UNCONFIRMED_DROP,	 /* R1: acknowledges alone once DROP is proposed */
+	RULES_MUTANT_ADD_NOT_COUNTED,	 /* R1, J2: a proposed ADD is left out of the ack set */
+	RULES_MUTANT_NO_GATE,	 /* R6: ADD without gating and without being durable at commit */
+	RULES_MUTANT_NO_TAIL,	 /* J4: CLAIM without asking for the longer journal */
+	RULES_MUTANT_NO_QUIESCE, /* R5: CLAIM and follow with local I/O in flight */
+	RULES_MUTANT_OPEN_BEFORE_COMMIT, /* J5: serves when CLAIM is proposed, not committed */
+	RULES_MUTANT_ANY_INCARNATION,	 /* 4.2: adopts an epoch granted to an earlier boot */
+	RULES_MUTANT_COMMIT_ALONE,	 /* J2: commit LSN is the local durable LSN */
 	RULES_MUTANT_COUNT
 };
 
 struct rules_opts {
 	uint32_t self;
 	uint64_t incarnation;
-	struct uuid disk;	   /* of the store; nil: not compared with what the group counts on */
-	struct mono_ns boot;	   /* when this boot began */
-	uint64_t old_promise_ms;   /* grace promised before this boot (floor) */
+	struct uuid disk;	 /* of the store; nil: not compared with what the group counts on */
+	struct mono_ns boot;	 /* when this boot began */
+	uint64_t old_promise_ms; /* grace promised before this boot (floor) */
 	uint64_t drop_ms, lease_ms, grace_ms, hold_down_ms;
 	uint32_t mutant;
 };
@@ -54,29 +54,29 @@ struct rules_facts {
 	uint64_t floor_epoch, floor_cfg; /* durable here */
 	bool has_replica;		 /* a visible replica of the group is in the store */
 	bool store_failed;
-	bool local_io;		  /* appends, cuts, imports or reads of a past role are in flight */
-	bool peer_up;		  /* pair session with the other sync site */
-	bool peer_gone;		  /* it said that it stops or that its store failed, in its last session */
+	bool local_io;	/* appends, cuts, imports or reads of a past role are in flight */
+	bool peer_up;	/* pair session with the other sync site */
+	bool peer_gone; /* it said that it stops or that its store failed, in its last session */
 	struct mono_ns peer_heard; /* last frame of it, or when it was lost */
 	uint64_t peer_incarnation;
 	struct uuid peer_store;
 	enum rules_tail tail;
 	/* as primary */
-	bool opened;		/* EPOCH record of view->epoch is durable, floors too */
-	bool source_ready;	/* the peer streams in the current session and is near the head */
-	bool source_short;	/* J3: it came back with less than commit */
+	bool opened;	   /* EPOCH record of view->epoch is durable, floors too */
+	bool source_ready; /* the peer streams in the current session and is near the head */
+	bool source_short; /* J3: it came back with less than commit */
 	struct lsn source_durable;
 	struct lsn commit;
 	struct mono_ns unacked_since; /* oldest record the peer has not acknowledged; 0: none */
 };
 
 enum rules_role {
-	RULES_IDLE,	 /* no view, stale view, or not a member */
+	RULES_IDLE, /* no view, stale view, or not a member */
 	RULES_SECONDARY,
-	RULES_CLAIMANT,	 /* preparing or proposing a CLAIM */
-	RULES_OPENING,	 /* epoch is ours: floors, EPOCH record */
+	RULES_CLAIMANT, /* preparing or proposing a CLAIM */
+	RULES_OPENING,	/* epoch is ours: floors, EPOCH record */
 	RULES_PRIMARY,
-	RULES_FAILED,	 /* the store failed */
+	RULES_FAILED, /* the store failed */
 };
 
 struct rules_effects {
@@ -107,12 +107,12 @@ struct rules {
 	struct mono_ns primary_seen; /* last valid ping of the view's primary */
 	struct mono_ns lease_until;
 	struct mono_ns claim_since;
-	bool proposed;		     /* a proposal of ours at proposed_cfg is unresolved */
+	bool proposed; /* a proposal of ours at proposed_cfg is unresolved */
 	enum vg_cmd_kind proposed_kind;
 	uint64_t proposed_cfg;
 	struct mono_ns proposed_since, propose_next;
 	bool gated;
-	bool released;		     /* the primary gave its lease up by a message */
+	bool released; /* the primary gave its lease up by a message */
 	uint64_t seen_epoch;
 	/* hold-down */
 	struct mono_ns added_at, hold_until;

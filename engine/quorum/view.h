@@ -15,17 +15,17 @@
 #include "engine/base/types.h"
 #include "engine/base/uuid.h"
 
-#define VG_FSM_VERSION 1u   /* version of the commands below; stamped on every batch */
-#define VG_COUNT_MAX 1024u  /* groups of one authority */
-#define VG_BATCH_MAX 64u    /* commands in one log entry */
-#define VG_NODE_MAX 16u	    /* sites known to one authority */
+#define VG_FSM_VERSION 1u  /* version of the commands below; stamped on every batch */
+#define VG_COUNT_MAX 1024u /* groups of one authority */
+#define VG_BATCH_MAX 64u   /* commands in one log entry */
+#define VG_NODE_MAX 16u	   /* sites known to one authority */
 
 enum vg_ack { VG_ACK_JOURNALED = 0, VG_ACK_RECEIVED = 1 };
 enum vg_peer_loss { VG_PEER_LOSS_CONTINUE = 0, VG_PEER_LOSS_STOP = 1 };
 enum vg_site_mode { VG_SITE_SYNC = 0, VG_SITE_ASYNC = 1, VG_SITE_SNAPSHOT = 2 };
 enum vg_solo { VG_SOLO_QUORUM_FREE = 0, VG_SOLO_LEASE = 1 };
 
-#define VG_FLAG_DATA_LOSS 1u /* a FORCE happened; kept for ever */
+#define VG_FLAG_DATA_LOSS 1u	    /* a FORCE happened; kept for ever */
 #define VG_FLAG_DELETED 0x80000000u /* only in a view handed out once, at its deletion */
 
 /* What an operator chooses for a group; changed by CONFIG only. */
@@ -50,14 +50,14 @@ struct vg_site {
 struct vg_view {
 	struct uuid vg;
 	char name[NAME_BYTES_MAX + 1];
-	uint64_t cfg;			/* +1 on every change: the CAS token */
-	uint64_t epoch;			/* +1 on every change of primary */
-	uint64_t primary_incarnation;	/* the boot that was granted `epoch`; only it adopts it */
-	uint64_t last_forced_epoch;	/* 0: never forced */
-	uint64_t content_generation;	/* J14; starts at 1 */
-	uint32_t primary;		/* site id */
-	uint32_t isr;			/* mask of site indexes; never empty */
-	uint32_t flags;			/* VG_FLAG_ */
+	uint64_t cfg;		      /* +1 on every change: the CAS token */
+	uint64_t epoch;		      /* +1 on every change of primary */
+	uint64_t primary_incarnation; /* the boot that was granted `epoch`; only it adopts it */
+	uint64_t last_forced_epoch;   /* 0: never forced */
+	uint64_t content_generation;  /* J14; starts at 1 */
+	uint32_t primary;	      /* site id */
+	uint32_t isr;		      /* mask of site indexes; never empty */
+	uint32_t flags;		      /* VG_FLAG_ */
 	uint32_t site_count;
 	struct vg_site site[SITES_MAX]; /* in order of creation */
 	struct vg_config config;
@@ -68,31 +68,31 @@ struct vg_view {
  * no such group; NODE: its incarnation is newer), so duplicates and late retries do nothing.
  */
 enum vg_cmd_kind {
-	VG_CLAIM = 1,	/* site (in isr) + incarnation; raise_generation (J12, J14) */
-	VG_DROP = 2,	/* by primary: isr -= site */
-	VG_ADD = 3,	/* by primary: isr += site, whose replica must match */
-	VG_SWITCH = 4,	/* by primary: primary = site (in isr) + incarnation */
-	VG_TOUCH = 5,	/* anyone: cfg moves, kills an outstanding proposal */
-	VG_FORCE = 6,	/* operator: site not in isr + incarnation */
-	VG_CREATE = 7,	/* name, config, sites with replica; site is the first + incarnation */
-	VG_DELETE = 8,	/* by primary */
-	VG_CONFIG = 9,	/* by primary: config and sites (replicas of known sites stay) */
-	VG_DISK = 10,	/* by primary: site (not in isr) has disk `replica` now */
-	VG_NODE = 11,	/* site booted with incarnation; cfg is ignored, incarnation only grows */
+	VG_CLAIM = 1,  /* site (in isr) + incarnation; raise_generation (J12, J14) */
+	VG_DROP = 2,   /* by primary: isr -= site */
+	VG_ADD = 3,    /* by primary: isr += site, whose replica must match */
+	VG_SWITCH = 4, /* by primary: primary = site (in isr) + incarnation */
+	VG_TOUCH = 5,  /* anyone: cfg moves, kills an outstanding proposal */
+	VG_FORCE = 6,  /* operator: site not in isr + incarnation */
+	VG_CREATE = 7, /* name, config, sites with replica; site is the first + incarnation */
+	VG_DELETE = 8, /* by primary */
+	VG_CONFIG = 9, /* by primary: config and sites (replicas of known sites stay) */
+	VG_DISK = 10,  /* by primary: site (not in isr) has disk `replica` now */
+	VG_NODE = 11,  /* site booted with incarnation; cfg is ignored, incarnation only grows */
 };
 
 struct vg_cmd {
 	enum vg_cmd_kind kind;
-	struct uuid vg;	      /* nil for NODE */
-	uint64_t cfg;	      /* what the proposer saw */
-	uint32_t from;	      /* proposing site; checked against primary where "by primary" */
-	uint32_t site;	      /* the command's subject, a site id */
-	uint64_t incarnation; /* CLAIM, SWITCH, FORCE, CREATE, NODE */
-	struct uuid replica;  /* ADD, DISK */
-	bool raise_generation;	      /* CLAIM */
+	struct uuid vg;	       /* nil for NODE */
+	uint64_t cfg;	       /* what the proposer saw */
+	uint32_t from;	       /* proposing site; checked against primary where "by primary" */
+	uint32_t site;	       /* the command's subject, a site id */
+	uint64_t incarnation;  /* CLAIM, SWITCH, FORCE, CREATE, NODE */
+	struct uuid replica;   /* ADD, DISK */
+	bool raise_generation; /* CLAIM */
 	char name[NAME_BYTES_MAX + 1]; /* CREATE */
-	struct vg_config config;      /* CREATE, CONFIG */
-	uint32_t site_count;	      /* CREATE, CONFIG: id, mode and (CREATE) replica of each */
+	struct vg_config config;       /* CREATE, CONFIG */
+	uint32_t site_count;	       /* CREATE, CONFIG: id, mode and (CREATE) replica of each */
 	struct vg_site sites[SITES_MAX];
 };
 

@@ -36,7 +36,15 @@
 #define BIT_PART 1u
 #define BIT_CHUNK(i) (2u << (i))
 
-enum check_phase { CHECK_OPEN, CHECK_JOURNAL, CHECK_TABLES, CHECK_TREE, CHECK_PAGE, CHECK_HOME, CHECK_CLOSE };
+enum check_phase {
+	CHECK_OPEN,
+	CHECK_JOURNAL,
+	CHECK_TABLES,
+	CHECK_TREE,
+	CHECK_PAGE,
+	CHECK_HOME,
+	CHECK_CLOSE
+};
 
 /* One tree to walk. */
 struct check_tree {
@@ -111,7 +119,7 @@ static void say(struct checking *k, enum check_line kind, const char *fmt, ...)
 
 void store_check(struct env *env, struct disk *disk, struct store_check *c)
 {
-	struct store_opts opts = { .memory_bytes = c->memory_bytes, .read_only = true };
+	struct store_opts opts = {.memory_bytes = c->memory_bytes, .read_only = true};
 	struct checking *k = calloc(1, sizeof(*k));
 
 	c->bad_count = c->pages = c->chunks = c->blocks = c->records = c->digest_all = 0;
@@ -194,11 +202,13 @@ static int opened(struct checking *k)
 		return 0;
 	}
 	if (supers_good_copies(k->s->supers) < SUPER_COPIES)
-		say(k, CHECK_NOTE, "superblock: %u of %u copies are good and equal; opening for writing repairs them",
+		say(k, CHECK_NOTE,
+		    "superblock: %u of %u copies are good and equal; opening for writing repairs them",
 		    supers_good_copies(k->s->supers), SUPER_COPIES);
 	k->pages_seen = calloc(pages / 8 + 1, 1);
 	k->chunks_seen = calloc(pages / CHUNK_BLOCKS / 8 + 1, 1);
-	k->arena = aligned_alloc(PAGE_BYTES, (MAP_DEPTH_MAX + 1) * PAGE_BYTES + CHUNK_READS * CHUNK_BYTES);
+	k->arena = aligned_alloc(PAGE_BYTES,
+				 (MAP_DEPTH_MAX + 1) * PAGE_BYTES + CHUNK_READS * CHUNK_BYTES);
 	if (k->pages_seen == NULL || k->chunks_seen == NULL || k->arena == NULL)
 		return -ERR_NOMEM;
 	for (uint32_t i = 0; i <= MAP_DEPTH_MAX; i++)
@@ -216,10 +226,13 @@ static void journal_begin(struct checking *k)
 	struct replica_status st;
 
 	replica_status(k->r, &st);
-	say(k, CHECK_NOTE, "group %s: journal from %" PRIu64 ", folded to %" PRIu64 ", committed to %" PRIu64
-	    ", ends at %" PRIu64, st.name, st.trim.v, st.fold.v, st.commit.v, st.tail.v);
+	say(k, CHECK_NOTE,
+	    "group %s: journal from %" PRIu64 ", folded to %" PRIu64 ", committed to %" PRIu64
+	    ", ends at %" PRIu64,
+	    st.name, st.trim.v, st.fold.v, st.commit.v, st.tail.v);
 	if (st.has_hole)
-		say(k, CHECK_BAD, "group %s: the journal has a damaged record below a durable position", st.name);
+		say(k, CHECK_BAD,
+		    "group %s: the journal has a damaged record below a durable position", st.name);
 	k->jr.lsn = st.trim;
 }
 
@@ -232,7 +245,9 @@ static void journal_end(struct checking *k)
 	replica_status(k->r, &st);
 	rc = st.has_hole ? 0 : replica_commit(k->r, st.tail);
 	if (rc < 0)
-		say(k, CHECK_NOTE, "group %s: the journal does not fit memory: its digest is not of its end", st.name);
+		say(k, CHECK_NOTE,
+		    "group %s: the journal does not fit memory: its digest is not of its end",
+		    st.name);
 	k->r = store_next_replica(k->s, k->r);
 }
 
@@ -256,8 +271,8 @@ static int journal_step(struct checking *k)
 			k->jr.lsn = k->jr.record->view.end;
 			record_unref(&k->jr.record);
 		} else if (rc != -ERR_RANGE) {
-			say(k, CHECK_BAD, "group %s: journal record at %" PRIu64 ": %s", st.name, k->jr.lsn.v,
-			    err_text(rc));
+			say(k, CHECK_BAD, "group %s: journal record at %" PRIu64 ": %s", st.name,
+			    k->jr.lsn.v, err_text(rc));
 		}
 	}
 	if (rc < 0 || k->c->skip_journal || k->jr.lsn.v >= st.tail.v) {
@@ -284,12 +299,14 @@ static void see_page(struct checking *k, uint64_t address, const char *what)
 {
 	k->c->pages++;
 	if (!space_page_is_used(k->s->space, address))
-		say(k, CHECK_BAD, "page at %" PRIu64 " (%s) is in use and marked free", address, what);
+		say(k, CHECK_BAD, "page at %" PRIu64 " (%s) is in use and marked free", address,
+		    what);
 	if (mark(k->pages_seen, address / PAGE_BYTES))
 		say(k, CHECK_BAD, "page at %" PRIu64 " (%s) is reached twice", address, what);
 }
 
-static int tree_add(struct checking *k, struct replica *r, const struct volume_root *root, const char *group)
+static int tree_add(struct checking *k, struct replica *r, const struct volume_root *root,
+		    const char *group)
 {
 	struct check_tree *more = realloc(k->trees, (k->tree_count + 1) * sizeof(*more));
 
@@ -298,7 +315,8 @@ static int tree_add(struct checking *k, struct replica *r, const struct volume_r
 	k->trees = more;
 	more += k->tree_count++;
 	memset(more, 0, sizeof(*more));
-	snprintf(more->name, sizeof(more->name), "%s/%s", group, r == NULL ? "discarded tree" : root->volume.name);
+	snprintf(more->name, sizeof(more->name), "%s/%s", group,
+		 r == NULL ? "discarded tree" : root->volume.name);
 	more->r = r;
 	more->root = *root;
 	if (!k->c->digest || r == NULL || root->volume.deleted)
@@ -314,7 +332,8 @@ static int tree_add(struct checking *k, struct replica *r, const struct volume_r
 
 static int tables_step(struct checking *k)
 {
-	static const char *const names[TABLE_COUNT] = { "segment table", "page bitmaps", "group table", "volume table" };
+	static const char *const names[TABLE_COUNT] = {"segment table", "page bitmaps",
+						       "group table", "volume table"};
 	struct replica_volume *volumes = calloc(VOLUMES_MAX, sizeof(*volumes));
 	int rc = volumes == NULL ? -ERR_NOMEM : 0;
 
@@ -326,13 +345,14 @@ static int tables_step(struct checking *k)
 			for (uint32_t i = 0; i < table->count[level]; i++)
 				see_page(k, table->pages[level][i].ref.address, names[t]);
 	}
-	for (struct replica *r = store_first_replica(k->s); r != NULL && rc == 0; r = store_next_replica(k->s, r)) {
+	for (struct replica *r = store_first_replica(k->s); r != NULL && rc == 0;
+	     r = store_next_replica(k->s, r)) {
 		struct replica_status st;
 		uint32_t n = replica_volumes(r, volumes, VOLUMES_MAX);
 
 		replica_status(r, &st);
 		for (uint32_t i = 0; i < n && rc == 0; i++) {
-			struct volume_root root = { .volume = volumes[i], .root = CHUNK_NONE };
+			struct volume_root root = {.volume = volumes[i], .root = CHUNK_NONE};
 			struct map *m = replica_map(r, volumes[i].slot);
 
 			if (m != NULL)
@@ -343,7 +363,7 @@ static int tables_step(struct checking *k)
 		}
 	}
 	LIST_FOR_EACH(link, &k->s->ghosts) {
-		struct volume_root root = { .root = CHUNK_NONE };
+		struct volume_root root = {.root = CHUNK_NONE};
 
 		if (rc < 0)
 			break;
@@ -357,7 +377,8 @@ static int tables_step(struct checking *k)
 
 /* --- maps --- */
 
-static void page_read(struct checking *k, const struct disk_inner_entry *entry, uint16_t level, uint64_t index)
+static void page_read(struct checking *k, const struct disk_inner_entry *entry, uint16_t level,
+		      uint64_t index)
 {
 	struct check_frame *f = &k->frames[k->depth++];
 
@@ -375,9 +396,9 @@ static int tree_step(struct checking *k)
 {
 	while (k->tree < k->tree_count) {
 		struct check_tree *t = &k->trees[k->tree];
-		struct disk_inner_entry entry = { .address = t->root.root,
-						  .crc = t->root.root_crc,
-						  .digest = t->root.root_digest };
+		struct disk_inner_entry entry = {.address = t->root.root,
+						 .crc = t->root.root_crc,
+						 .digest = t->root.root_digest};
 
 		if (t->root.root != CHUNK_NONE) {
 			page_read(k, &entry, (uint16_t)t->root.depth, 0);
@@ -394,40 +415,45 @@ static int tree_step(struct checking *k)
 	return 1;
 }
 
-static void compare(struct checking *k, const struct check_frame *f, const struct disk_inner_entry *is)
+static void compare(struct checking *k, const struct check_frame *f,
+		    const struct disk_inner_entry *is)
 {
 	const struct check_tree *t = &k->trees[k->tree];
 
 	if (f->entry.digest != is->digest)
-		say(k, CHECK_BAD, "%s: map page at %" PRIu64 ": its parent has another digest", t->name, f->entry.address);
+		say(k, CHECK_BAD, "%s: map page at %" PRIu64 ": its parent has another digest",
+		    t->name, f->entry.address);
 	if (k->depth > 1 && f->entry.used != is->used)
-		say(k, CHECK_BAD, "%s: map page at %" PRIu64 ": its parent counts %" PRIu64 " blocks, it has %" PRIu64,
+		say(k, CHECK_BAD,
+		    "%s: map page at %" PRIu64 ": its parent counts %" PRIu64
+		    " blocks, it has %" PRIu64,
 		    t->name, f->entry.address, f->entry.used, is->used);
 	if (k->depth > 1 && f->entry.newest < is->newest)
-		say(k, CHECK_BAD, "%s: map page at %" PRIu64 " is newer than its parent says", t->name, f->entry.address);
+		say(k, CHECK_BAD, "%s: map page at %" PRIu64 " is newer than its parent says",
+		    t->name, f->entry.address);
 }
 
 static int page_arrived(struct checking *k, struct check_frame *f)
 {
 	const struct check_tree *t = &k->trees[k->tree];
-	struct page_name name = { .address = f->entry.address,
-				  .crc = f->entry.crc,
-				  .kind = f->level == 0 ? PAGE_LEAF : PAGE_INNER,
-				  .level = f->level,
-				  .index = f->index };
+	struct page_name name = {.address = f->entry.address,
+				 .crc = f->entry.crc,
+				 .kind = f->level == 0 ? PAGE_LEAF : PAGE_INNER,
+				 .level = f->level,
+				 .index = f->index};
 	const void *page = f->page;
-	struct disk_inner_entry is = { 0 };
+	struct disk_inner_entry is = {0};
 	int rc = k->page_req.done.rc;
 
 	see_page(k, f->entry.address, t->name);
 	if (rc == 0)
 		rc = page_check(page, &name, &k->s->uuid);
 	if (rc == 0)
-		rc = f->level == 0 ? leaf_check(page, k->s->cache->opts.disk_bytes) :
-				     inner_check(page, k->s->cache->opts.disk_bytes);
+		rc = f->level == 0 ? leaf_check(page, k->s->cache->opts.disk_bytes)
+				   : inner_check(page, k->s->cache->opts.disk_bytes);
 	if (rc < 0) {
-		say(k, CHECK_BAD, "%s: map page at %" PRIu64 " (level %u, number %" PRIu64 "): %s", t->name,
-		    f->entry.address, f->level, f->index, err_text(rc));
+		say(k, CHECK_BAD, "%s: map page at %" PRIu64 " (level %u, number %" PRIu64 "): %s",
+		    t->name, f->entry.address, f->level, f->index, err_text(rc));
 		return rc;
 	}
 	if (f->level == 0)
@@ -450,9 +476,9 @@ static int page_step(struct checking *k)
 			struct check_tree *t = &k->trees[k->tree];
 
 			if (t->leaves != NULL && f->index < t->leaf_count)
-				t->leaves[f->index] = check_digest_leaf((const struct disk_leaf *)(const void *)f->page,
-									f->index, replica_index(t->r),
-									t->root.volume.slot);
+				t->leaves[f->index] = check_digest_leaf(
+					(const struct disk_leaf *)(const void *)f->page, f->index,
+					replica_index(t->r), t->root.volume.slot);
 			k->chunk_next = 0;
 			k->phase = CHECK_HOME;
 			return 0;
@@ -461,7 +487,8 @@ static int page_step(struct checking *k)
 		}
 	}
 	for (; f->next <= MAP_FAN; f->next++) {
-		const struct disk_inner_entry *e = &((const struct disk_inner *)(const void *)f->page)->entries[f->next - 1];
+		const struct disk_inner_entry *e =
+			&((const struct disk_inner *)(const void *)f->page)->entries[f->next - 1];
 
 		if (e->address == DISK_NONE)
 			continue;
@@ -501,8 +528,9 @@ static void chunk_check(struct checking *k, uint32_t r)
 		if (t->r == NULL ||
 		    index_get(replica_index(t->r), t->root.volume.slot, block).kind != INDEX_NONE)
 			continue; /* CK2 */
-		say(k, CHECK_BAD, "%s: block %" PRIu64 " in home at %" PRIu64 " has a wrong checksum", t->name, block,
-		    c->chunk + b * BLOCK_BYTES);
+		say(k, CHECK_BAD,
+		    "%s: block %" PRIu64 " in home at %" PRIu64 " has a wrong checksum", t->name,
+		    block, c->chunk + b * BLOCK_BYTES);
 	}
 }
 
@@ -512,7 +540,8 @@ static void see_chunk(struct checking *k, uint64_t chunk)
 
 	k->c->chunks++;
 	if (!space_chunk_is_used(k->s->space, chunk))
-		say(k, CHECK_BAD, "%s: chunk at %" PRIu64 " is in use and marked free", t->name, chunk);
+		say(k, CHECK_BAD, "%s: chunk at %" PRIu64 " is in use and marked free", t->name,
+		    chunk);
 	if (mark(k->chunks_seen, chunk / CHUNK_BYTES))
 		say(k, CHECK_BAD, "%s: chunk at %" PRIu64 " is reached twice", t->name, chunk);
 }
@@ -531,7 +560,8 @@ static int home_step(struct checking *k)
 			chunk_check(k, r);
 			k->chunk_of[r] = 0;
 		}
-		while (k->chunk_next < LEAF_CHUNKS && leaf->chunks[k->chunk_next].chunk == DISK_NONE)
+		while (k->chunk_next < LEAF_CHUNKS &&
+		       leaf->chunks[k->chunk_next].chunk == DISK_NONE)
 			k->chunk_next++;
 		if (k->chunk_next == LEAF_CHUNKS)
 			continue;
@@ -572,16 +602,25 @@ static void unreached(struct checking *k)
 
 		if (space_segment_kind(sp, i) == SEGMENT_META) {
 			for (uint64_t at = off; at < off + bytes; at += PAGE_BYTES)
-				if (space_page_is_used(sp, at) && !seen(k->pages_seen, at / PAGE_BYTES))
-					say(k, CHECK_BAD, "page at %" PRIu64 " is marked used and nothing refers to it", at);
+				if (space_page_is_used(sp, at) &&
+				    !seen(k->pages_seen, at / PAGE_BYTES))
+					say(k, CHECK_BAD,
+					    "page at %" PRIu64
+					    " is marked used and nothing refers to it",
+					    at);
 		} else if (space_segment_kind(sp, i) == SEGMENT_HOME) {
 			for (uint64_t at = off; at < off + bytes; at += CHUNK_BYTES)
-				if (space_chunk_is_used(sp, at) && !seen(k->chunks_seen, at / CHUNK_BYTES))
-					say(k, CHECK_BAD, "chunk at %" PRIu64 " is marked used and nothing refers to it",
+				if (space_chunk_is_used(sp, at) &&
+				    !seen(k->chunks_seen, at / CHUNK_BYTES))
+					say(k, CHECK_BAD,
+					    "chunk at %" PRIu64
+					    " is marked used and nothing refers to it",
 					    at);
 		}
 	}
-	say(k, CHECK_NOTE, "%" PRIu64 " pages, %" PRIu64 " chunks, %" PRIu64 " home blocks, %" PRIu64 " journal records",
+	say(k, CHECK_NOTE,
+	    "%" PRIu64 " pages, %" PRIu64 " chunks, %" PRIu64 " home blocks, %" PRIu64
+	    " journal records",
 	    k->c->pages, k->c->chunks, k->c->blocks, k->c->records);
 }
 
@@ -613,7 +652,8 @@ static void digests(struct checking *k)
 		}
 		v = t->root;
 		v.root = 0;
-		v.root_digest = check_digest_tree(t->leaves, t->leaf_count, replica_index(r), t->root.volume.slot);
+		v.root_digest = check_digest_tree(t->leaves, t->leaf_count, replica_index(r),
+						  t->root.volume.slot);
 		v.depth = MAP_DEPTH_MAX;
 		say(k, CHECK_DIGEST, "volume %s %016" PRIx64, t->name, v.root_digest);
 		digest = digest_volume(digest, &v);

@@ -19,13 +19,13 @@ enum check_line {
 
 struct store_check {
 	struct completion done; /* 0: ran, see bad_count; or why it could not run */
-	bool digest;	  /* also compute digests, of each journal's end */
-	bool skip_home;	  /* do not read home blocks (a quick check) */
-	bool skip_journal; /* do not read journal payload */
-	uint64_t memory_bytes; /* for the store while it is looked at; 0: default */
+	bool digest;		/* also compute digests, of each journal's end */
+	bool skip_home;		/* do not read home blocks (a quick check) */
+	bool skip_journal;	/* do not read journal payload */
+	uint64_t memory_bytes;	/* for the store while it is looked at; 0: default */
 	void (*report)(void *ctx, enum check_line kind, const char *line);
 	void *ctx;
-	uint64_t bad_count; /* out */
+	uint64_t bad_count;			 /* out */
 	uint64_t pages, chunks, blocks, records; /* out: looked at */
 	uint64_t digest_all; /* out: one number over all groups' digests, when asked for */
 };

@@ -9,7 +9,8 @@
 #include "engine/base/assert.h"
 #include "engine/base/crc.h"
 
-uint64_t check_digest_leaf(const struct disk_leaf *leaf, uint64_t leaf_no, const struct index *x, uint32_t volume)
+uint64_t check_digest_leaf(const struct disk_leaf *leaf, uint64_t leaf_no, const struct index *x,
+			   uint32_t volume)
 {
 	struct disk_leaf now = *leaf;
 
@@ -32,7 +33,7 @@ uint64_t check_digest_leaf(const struct disk_leaf *leaf, uint64_t leaf_no, const
 /* 64 digests make one; 0 for nothing but zeroes. */
 static uint64_t combine(const uint64_t *below, uint64_t count)
 {
-	uint64_t all[MAP_FAN] = { 0 };
+	uint64_t all[MAP_FAN] = {0};
 	bool any = false;
 	uint64_t d;
 

@@ -6,11 +6,14 @@
 #include "engine/store/index.h"
 #include "proto/store.h"
 
-#define CHECK_LEAF_ABSENT UINT64_MAX /* nothing on disk for that leaf (looked at in check_digest_tree) */
+#define CHECK_LEAF_ABSENT \
+	UINT64_MAX /* nothing on disk for that leaf (looked at in check_digest_tree) */
 
 /* Digest of a leaf with the index laid over it. */
-uint64_t check_digest_leaf(const struct disk_leaf *leaf, uint64_t leaf_no, const struct index *x, uint32_t volume);
+uint64_t check_digest_leaf(const struct disk_leaf *leaf, uint64_t leaf_no, const struct index *x,
+			   uint32_t volume);
 /* Digest of a tree of MAP_DEPTH_MAX levels over the leaves' digests; uses the array as scratch. */
-uint64_t check_digest_tree(uint64_t *leaves, uint64_t count, const struct index *x, uint32_t volume);
+uint64_t check_digest_tree(uint64_t *leaves, uint64_t count, const struct index *x,
+			   uint32_t volume);
 
 #endif

@@ -94,7 +94,8 @@ static void volumes_encode(const struct checkpoint *cp, uint32_t page, struct di
 
 int checkpoint_open(struct store *s, struct checkpoint **ret_checkpoint)
 {
-	static const uint16_t kinds[TABLE_COUNT] = { PAGE_SEGMENTS, PAGE_BITMAPS, PAGE_GROUP, PAGE_VOLUMES };
+	static const uint16_t kinds[TABLE_COUNT] = {PAGE_SEGMENTS, PAGE_BITMAPS, PAGE_GROUP,
+						    PAGE_VOLUMES};
 	struct checkpoint *cp = calloc(1, sizeof(*cp));
 	int rc;
 
@@ -434,7 +435,8 @@ static int assign_changed(struct checkpoint *cp, uint32_t table, uint32_t pages)
 
 	for (uint32_t i = 0; i < pages && rc == 0; i++) {
 		content_encode(cp, table, i);
-		if (t->pages[0][i].ref.address == DISK_NONE || t->pages[0][i].content != content_crc(cp))
+		if (t->pages[0][i].ref.address == DISK_NONE ||
+		    t->pages[0][i].content != content_crc(cp))
 			rc = table_freshen(t, cp->s->space, i);
 		t->pages[0][i].content = content_crc(cp);
 	}
@@ -491,9 +493,11 @@ static int step_tables(struct checkpoint *cp)
 			if (!page_writer_room(&cp->writer))
 				return 1; /* wait: a slot of the writer */
 			if (cp->table == TABLE_SEGMENTS)
-				space_segments_encode(sp, cp->at, (struct disk_segments *)(void *)cp->page);
+				space_segments_encode(sp, cp->at,
+						      (struct disk_segments *)(void *)cp->page);
 			else if (cp->table == TABLE_BITMAPS)
-				space_bitmaps_encode(sp, cp->at, (struct disk_bitmaps *)(void *)cp->page);
+				space_bitmaps_encode(sp, cp->at,
+						     (struct disk_bitmaps *)(void *)cp->page);
 			else
 				content_encode(cp, cp->table, cp->at);
 			table_put(t, 0, cp->at, cp->page, cp->seq + 1, &cp->s->uuid, &cp->writer);
@@ -545,7 +549,7 @@ static int step_drain(struct checkpoint *cp)
 static int step_root(struct checkpoint *cp)
 {
 	struct disk_root *root = (void *)cp->page;
-	struct page_name name = { .address = cp->root_address, .kind = PAGE_ROOT };
+	struct page_name name = {.address = cp->root_address, .kind = PAGE_ROOT};
 
 	if (!page_writer_room(&cp->writer))
 		return 1; /* wait: a slot of the writer */
@@ -582,6 +586,7 @@ static void volumes_encode(const struct checkpoint *cp, uint32_t page, struct di
 		uint32_t i = page * VOLUMES_PER_PAGE + k;
 
 		if (i < cp->volume_count)
-			root_volume_encode(&cp->volumes[i].root, cp->volumes[i].group, &ret->volumes[k]);
+			root_volume_encode(&cp->volumes[i].root, cp->volumes[i].group,
+					   &ret->volumes[k]);
 	}
 }

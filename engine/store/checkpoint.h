@@ -17,9 +17,9 @@ struct table;
 
 struct volume_root {
 	struct replica_volume volume;
-	uint64_t root;	       /* page address; CHUNK_NONE: empty tree */
-	uint64_t root_crc;     /* CRC64 of that page */
-	uint64_t root_digest;  /* logical digest */
+	uint64_t root;	      /* page address; CHUNK_NONE: empty tree */
+	uint64_t root_crc;    /* CRC64 of that page */
+	uint64_t root_digest; /* logical digest */
 	uint32_t depth;
 };
 
@@ -27,9 +27,10 @@ struct replica_root {
 	struct uuid group;
 	char name[NAME_BYTES_MAX + 1];
 	uint32_t flags;
-	struct lsn fold;	/* everything below is in home under this checkpoint */
+	struct lsn fold; /* everything below is in home under this checkpoint */
 	struct lsn commit;
-	struct lsn durable_known; /* a durable LSN of this replica when the checkpoint was written */
+	struct lsn
+		durable_known; /* a durable LSN of this replica when the checkpoint was written */
 	uint64_t content_generation;
 	uint64_t last_forced_epoch;
 	struct journal_root journal;
@@ -47,10 +48,12 @@ MUST_CHECK int checkpoint_open(struct store *s, struct checkpoint **ret_checkpoi
 void checkpoint_close(struct checkpoint **cp);
 bool checkpoint_is_idle(const struct checkpoint *cp);
 uint64_t checkpoint_seq(const struct checkpoint *cp); /* of the durable one */
-struct table *checkpoint_table(struct checkpoint *cp, uint32_t index); /* for open; enum store_table */
+struct table *checkpoint_table(struct checkpoint *cp,
+			       uint32_t index); /* for open; enum store_table */
 void checkpoint_set_durable(struct checkpoint *cp, uint64_t seq, uint64_t root_address); /* open */
 
-void checkpoint_replica_gone(struct checkpoint *cp, const struct replica *r); /* forget the pointer */
+void checkpoint_replica_gone(struct checkpoint *cp,
+			     const struct replica *r); /* forget the pointer */
 void checkpoint_wake(struct checkpoint *cp); /* no import is between its changes any more */
 
 /* Write dirty leaves to fresh pages, so that they may leave memory; nothing durable changes. */

@@ -17,12 +17,14 @@ struct digest_private {
 	struct completion folded;
 };
 
-_Static_assert(sizeof(struct digest_private) <= sizeof(((struct replica_digest *)0)->private), "private");
+_Static_assert(sizeof(struct digest_private) <= sizeof(((struct replica_digest *)0)->private),
+	       "private");
 
 uint64_t digest_volume(uint64_t digest, const struct volume_root *v)
 {
-	uint64_t fields[2] = { v->volume.bytes,
-			       v->root == CHUNK_NONE ? 0 : map_digest_wrap(v->root_digest, v->depth) };
+	uint64_t fields[2] = {v->volume.bytes, v->root == CHUNK_NONE
+						       ? 0
+						       : map_digest_wrap(v->root_digest, v->depth)};
 
 	if (v->volume.deleted)
 		return digest;
@@ -44,7 +46,7 @@ static void digest_step(struct op *op)
 	q->digest = 0;
 	count = rc < 0 ? 0 : replica_volumes(r, volumes, VOLUMES_MAX);
 	for (uint32_t i = 0; i < count; i++) {
-		struct volume_root v = { .volume = volumes[i], .root = CHUNK_NONE };
+		struct volume_root v = {.volume = volumes[i], .root = CHUNK_NONE};
 		struct map *m = replica_map(r, volumes[i].slot);
 
 		if (m != NULL)

@@ -80,9 +80,9 @@ struct fold {
 	struct waits checkpoint_waits, checkpoint_now;
 	struct list turns;
 	struct completion *stop;
-	bool stopped; /* it fired: nothing begins any more */
+	bool stopped;	      /* it fired: nothing begins any more */
 	enum store_room room; /* as told last */
-	bool freed; /* the next checkpoint frees space */
+	bool freed;	      /* the next checkpoint frees space */
 };
 
 static void fold_step(struct op *op);
@@ -161,7 +161,8 @@ void fold_want_fold(struct fold *f, struct replica_entry *e, struct completion *
 		e->waits = more;
 		e->wait_max = max;
 	}
-	e->waits[e->wait_count++] = (struct fold_wait){ .done = done, .upto = replica_commit_lsn(e->r) };
+	e->waits[e->wait_count++] =
+		(struct fold_wait){.done = done, .upto = replica_commit_lsn(e->r)};
 	e->retry.v = 0;
 	op_wake(&f->op);
 }
@@ -456,7 +457,8 @@ static int window_step(struct fold *f)
 		f->items = more;
 		f->items_max = need;
 	}
-	f->item_count = index_window(x, entry_upto(f->entry), f->items, f->items_max, &f->upto); /* F1 */
+	f->item_count =
+		index_window(x, entry_upto(f->entry), f->items, f->items_max, &f->upto); /* F1 */
 	if (f->item_count == 0) {
 		window_end(f, 0); /* records without content only */
 		return 0;
@@ -506,7 +508,8 @@ static void room_tell(struct fold *f)
 	enum store_room room = store_room(f->s);
 
 	if (room > f->room)
-		log_warn(f->s->env->log, "store", "%s: %s: %" PRIu64 " MiB are left for data", f->s->disk->name,
+		log_warn(f->s->env->log, "store", "%s: %s: %" PRIu64 " MiB are left for data",
+			 f->s->disk->name,
 			 room == STORE_ROOM_LITTLE ? "space is nearly used up" : "space runs low",
 			 space_free_bytes(f->s->space) >> 20);
 	f->room = room;
@@ -527,10 +530,12 @@ static void window_end(struct fold *f, int rc)
 		room_tell(f);
 	} else if (e != NULL) {
 		if (rc != e->retry_rc && !f->s->failed)
-			log_warn(f->s->env->log, "store", "group %s: the journal cannot be folded: %s; trying again",
+			log_warn(f->s->env->log, "store",
+				 "group %s: the journal cannot be folded: %s; trying again",
 				 replica_name(e->r), err_text(rc));
 		e->retry_rc = rc;
-		e->retry.v = clock_now(f->s->env->clock).v + (rc == -ERR_CORRUPT ? RETRY_BAD_NS : RETRY_NS);
+		e->retry.v = clock_now(f->s->env->clock).v +
+			     (rc == -ERR_CORRUPT ? RETRY_BAD_NS : RETRY_NS);
 		entry_waits_fire(e, rc);
 		f->freed = f->freed || rc == -ERR_FULL; /* what discards gave comes back */
 	}
@@ -573,7 +578,7 @@ static bool ghost_end(struct fold *f, struct ghost *g)
 	struct map *m = g->map;
 
 	if (m->root.address != DISK_NONE || (m->root_page != NULL && m->root_page->dirty)) {
-		g->stuck = g->cleared; /* a damaged page keeps it from going; check names it */
+		g->stuck = g->cleared;	/* a damaged page keeps it from going; check names it */
 		f->freed = !g->cleared; /* the checkpoint drops the pages that became empty */
 		g->cleared = true;
 		return true;

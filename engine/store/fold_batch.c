@@ -139,7 +139,8 @@ void fold_batch_close(struct fold_batch **bp)
 	free(b);
 }
 
-void fold_batch_begin(struct fold_batch *b, struct replica *r, const struct index_item *items, uint32_t count)
+void fold_batch_begin(struct fold_batch *b, struct replica *r, const struct index_item *items,
+		      uint32_t count)
 {
 	assert(b->phase == BATCH_IDLE);
 	b->r = r;
@@ -253,7 +254,8 @@ static void finish(struct fold_batch *b, int rc)
 	b->phase = BATCH_IDLE;
 	b->done = NULL;
 	if (rc == 0)
-		counter_add(b->s->env->counters, CTR_HOME_BYTES, (uint64_t)b->block_count * BLOCK_BYTES);
+		counter_add(b->s->env->counters, CTR_HOME_BYTES,
+			    (uint64_t)b->block_count * BLOCK_BYTES);
 	completion_fire(done, rc);
 }
 
@@ -314,7 +316,8 @@ static bool gather_leaf(struct fold_batch *b)
 		b->at = end;
 		return true;
 	}
-	if (first->kind != INDEX_DATA && !b->staging && map_leaf_get(l->map, l->leaf_no, &there) == 0) {
+	if (first->kind != INDEX_DATA && !b->staging &&
+	    map_leaf_get(l->map, l->leaf_no, &there) == 0) {
 		if (there != NULL)
 			leaf_unpin(there);
 		else if (first->grain == GRAIN_LEAF && end == b->at + 1) {
@@ -331,10 +334,10 @@ static bool gather_leaf(struct fold_batch *b)
 
 		if (it == NULL || it->kind != INDEX_DATA)
 			continue;
-		b->blocks[b->block_count++] = (struct batch_block){ .from = it->off,
-								    .crc = it->crc,
-								    .leaf = (uint16_t)b->leaf_count,
-								    .block = (uint16_t)k };
+		b->blocks[b->block_count++] = (struct batch_block){.from = it->off,
+								   .crc = it->crc,
+								   .leaf = (uint16_t)b->leaf_count,
+								   .block = (uint16_t)k};
 	}
 	b->at = end;
 	b->leaf_count++;
@@ -449,8 +452,8 @@ static void order_by(struct fold_batch *b, bool home)
 			uint32_t child = 2 * root + 1;
 			uint16_t swap;
 
-			if (child + 1 < end &&
-			    place_of(b, b->order[child], home) < place_of(b, b->order[child + 1], home))
+			if (child + 1 < end && place_of(b, b->order[child], home) <
+						       place_of(b, b->order[child + 1], home))
 				child++;
 			if (place_of(b, b->order[root], home) >= place_of(b, b->order[child], home))
 				break;
@@ -471,11 +474,12 @@ static void iov_add(struct disk_req *q, struct iovec *iov, uint8_t *data)
 		last->iov_len += BLOCK_BYTES;
 		return;
 	}
-	iov[q->iov_count++] = (struct iovec){ .iov_base = data, .iov_len = BLOCK_BYTES };
+	iov[q->iov_count++] = (struct iovec){.iov_base = data, .iov_len = BLOCK_BYTES};
 }
 
 /* One request of blocks that lie side by side, from order[next] on. */
-static void request_fill(struct fold_batch *b, struct disk_req *q, struct iovec *iov, enum disk_kind kind)
+static void request_fill(struct fold_batch *b, struct disk_req *q, struct iovec *iov,
+			 enum disk_kind kind)
 {
 	bool home = kind == DISK_WRITE;
 
@@ -493,7 +497,8 @@ static void request_fill(struct fold_batch *b, struct disk_req *q, struct iovec 
 			break;
 		if (at != end && (home || at - end > GAP_BLOCKS * BLOCK_BYTES || at < end))
 			break;
-		for (; end < at; end += BLOCK_BYTES) /* the same scratch again and again: never merged */
+		for (; end < at;
+		     end += BLOCK_BYTES) /* the same scratch again and again: never merged */
 			iov_add(q, iov, b->scratch);
 		iov_add(q, iov, b->data + (uint64_t)i * BLOCK_BYTES);
 	}
@@ -535,8 +540,10 @@ static int verify(struct fold_batch *b)
 		if (crc32c(b->data + (uint64_t)i * BLOCK_BYTES, BLOCK_BYTES) == b->blocks[i].crc)
 			continue;
 		counter_add(b->s->env->counters, CTR_CHECKSUM_JOURNAL, 1);
-		log_error(b->s->env->log, "store", "fold: journal payload at %llu of %s has a wrong checksum; it stays there",
-			  (unsigned long long)b->blocks[i].from, b->s->disk->name);
+		log_error(
+			b->s->env->log, "store",
+			"fold: journal payload at %llu of %s has a wrong checksum; it stays there",
+			(unsigned long long)b->blocks[i].from, b->s->disk->name);
 		return -ERR_CORRUPT; /* FB3 */
 	}
 	return 0;
@@ -556,7 +563,8 @@ static int allocate(struct fold_batch *b)
 					leaf_tidy(b->leaves[n].leaf, true);
 			return rc;
 		}
-		k->to = leaf_chunk_off(l, chunk) + (uint64_t)(k->block % CHUNK_BLOCKS) * BLOCK_BYTES;
+		k->to = leaf_chunk_off(l, chunk) +
+			(uint64_t)(k->block % CHUNK_BLOCKS) * BLOCK_BYTES;
 	}
 	return 0;
 }
@@ -567,7 +575,8 @@ static void apply(struct fold_batch *b)
 		struct batch_leaf *l = &b->leaves[i];
 
 		for (uint32_t k = 0; k < LEAF_BLOCKS && l->leaf != NULL; k++) {
-			const struct index_item *it = l->wins[k] == 0 ? NULL : &b->items[l->wins[k] - 1];
+			const struct index_item *it =
+				l->wins[k] == 0 ? NULL : &b->items[l->wins[k] - 1];
 			struct lsn lsn;
 
 			if (it == NULL)

@@ -54,8 +54,9 @@ static void format_step(struct op *op)
 		}
 		f->phase = FORMAT_CHECKPOINT;
 		completion_arm(&f->part, op, 1);
-		checkpoint_run(f->s->checkpoint, &f->part); /* FM1: its last writes are the superblocks */
-		return;					    /* wait: an empty checkpoint */
+		checkpoint_run(f->s->checkpoint,
+			       &f->part); /* FM1: its last writes are the superblocks */
+		return;			  /* wait: an empty checkpoint */
 	case FORMAT_CHECKPOINT:
 		format_end(f, rc);
 		return;
@@ -74,15 +75,19 @@ static uint64_t segment_bytes_for(uint64_t bytes)
 static int format_check(struct env *env, struct disk *disk, const struct store_format_opts *opts,
 			struct disk_super *super)
 {
-	uint64_t segment = opts->segment_bytes != 0 ? opts->segment_bytes : segment_bytes_for(disk->bytes);
+	uint64_t segment =
+		opts->segment_bytes != 0 ? opts->segment_bytes : segment_bytes_for(disk->bytes);
 
 	if (disk->bytes < STORE_BYTES_MIN) {
-		log_error(env->log, "store", "%s is too small for a store: %llu bytes, at least %llu are needed",
-			  disk->name, (unsigned long long)disk->bytes, (unsigned long long)STORE_BYTES_MIN);
+		log_error(env->log, "store",
+			  "%s is too small for a store: %llu bytes, at least %llu are needed",
+			  disk->name, (unsigned long long)disk->bytes,
+			  (unsigned long long)STORE_BYTES_MIN);
 		return -ERR_INVALID;
 	}
-	if (segment < SEGMENT_BYTES_MIN || (segment & (segment - 1)) != 0 || disk->bytes / segment < 2 * SUPER_COPIES ||
-	    opts->journal_percent > 90 || disk->bytes % BLOCK_BYTES != 0 || disk->bytes / segment >= UINT32_MAX)
+	if (segment < SEGMENT_BYTES_MIN || (segment & (segment - 1)) != 0 ||
+	    disk->bytes / segment < 2 * SUPER_COPIES || opts->journal_percent > 90 ||
+	    disk->bytes % BLOCK_BYTES != 0 || disk->bytes / segment >= UINT32_MAX)
 		return -ERR_INVALID;
 	if (segment > SEGMENT_BYTES_MAX)
 		return -ERR_UNSUPPORTED; /* segments beyond 16 MiB: not available in this version */
@@ -91,14 +96,15 @@ static int format_check(struct env *env, struct disk *disk, const struct store_f
 	memcpy(super->store, opts->uuid.b, sizeof(super->store));
 	super->bytes = disk->bytes;
 	super->segment_bytes = segment;
-	super->journal_percent = opts->journal_percent != 0 ? opts->journal_percent : JOURNAL_PERCENT_DEFAULT;
+	super->journal_percent =
+		opts->journal_percent != 0 ? opts->journal_percent : JOURNAL_PERCENT_DEFAULT;
 	return 0;
 }
 
 void store_format(struct env *env, struct disk *disk, const struct store_format_opts *opts,
 		  struct completion *done)
 {
-	struct store_opts so = { .memory_bytes = 1 };
+	struct store_opts so = {.memory_bytes = 1};
 	struct formatting *f = NULL;
 	struct disk_super super;
 	int rc = format_check(env, disk, opts, &super);
@@ -191,7 +197,8 @@ void store_probe(struct env *env, struct disk *disk, struct completion *done)
 	}
 	for (uint32_t i = 0; i < p->count; i++) {
 		completion_arm(&p->reqs[i].done, &p->op, 1u << i);
-		disk_io(disk, &p->reqs[i], DISK_READ, 0, p->offs[i], p->data + (size_t)i * PROBE_BYTES, PROBE_BYTES);
+		disk_io(disk, &p->reqs[i], DISK_READ, 0, p->offs[i],
+			p->data + (size_t)i * PROBE_BYTES, PROBE_BYTES);
 	}
 	if (p->count == 0)
 		op_wake(&p->op);

@@ -64,7 +64,8 @@ struct import_private {
 	bool waiting;
 };
 
-_Static_assert(sizeof(struct import_private) <= sizeof(((struct replica_import *)0)->private), "private");
+_Static_assert(sizeof(struct import_private) <= sizeof(((struct replica_import *)0)->private),
+	       "private");
 
 static void import_step(struct op *op);
 static int leaf_step(struct replica_import *im);
@@ -133,8 +134,9 @@ static int import_check(const struct replica_import *im)
 {
 	uint32_t first = (uint32_t)(im->block % LEAF_BLOCKS);
 
-	if (im->count == 0 || im->count > IO_BYTES_MAX / BLOCK_BYTES || first + im->count > LEAF_BLOCKS ||
-	    im->block >= 1ull << 48 || !replica_is_staging(im->r))
+	if (im->count == 0 || im->count > IO_BYTES_MAX / BLOCK_BYTES ||
+	    first + im->count > LEAF_BLOCKS || im->block >= 1ull << 48 ||
+	    !replica_is_staging(im->r))
 		return -ERR_INVALID;
 	for (uint32_t i = 0; i < im->count; i++)
 		if (crc32c(im->data + (size_t)i * BLOCK_BYTES, BLOCK_BYTES) != im->crcs[i])
@@ -297,7 +299,8 @@ static void submit(struct replica_import *im)
 			return;
 		completion_arm(&j->reqs[r].done, &im->op, BIT_REQ(r));
 		disk_io(private_of(im)->s->disk, &j->reqs[r], DISK_WRITE, 0, off,
-			(void *)(uintptr_t)(im->data + (size_t)from * BLOCK_BYTES), (uint64_t)n * BLOCK_BYTES);
+			(void *)(uintptr_t)(im->data + (size_t)from * BLOCK_BYTES),
+			(uint64_t)n * BLOCK_BYTES);
 	}
 }
 
@@ -363,7 +366,10 @@ static void import_end(struct replica_import *im, int rc)
 		struct import_private *next = container_of(link, struct import_private, link);
 
 		next->waiting = false;
-		op_wake(&((struct replica_import *)(void *)((char *)next - offsetof(struct replica_import, private)))->op);
+		op_wake(&((struct replica_import *)(void *)((char *)next -
+							    offsetof(struct replica_import,
+								     private)))
+				 ->op);
 	}
 	op_unqueue(&im->op);
 	completion_fire(&im->done, rc);

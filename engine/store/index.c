@@ -48,7 +48,8 @@ struct index {
 
 static uint64_t key_of(uint32_t volume, enum index_grain grain, uint64_t block)
 {
-	return (uint64_t)volume << KEY_VOLUME_SHIFT | (uint64_t)grain << KEY_GRAIN_SHIFT << 6 | block;
+	return (uint64_t)volume << KEY_VOLUME_SHIFT | (uint64_t)grain << KEY_GRAIN_SHIFT << 6 |
+	       block;
 }
 
 static enum index_grain key_grain(uint64_t key)
@@ -237,8 +238,8 @@ int index_put_data(struct index *x, uint32_t volume, uint64_t block, uint64_t of
 		   struct lsn lsn)
 {
 	assert(volume < VOLUMES_MAX && block < 1ull << 48 && off < 1ull << OFF_KIND_SHIFT);
-	return put(x, key_of(volume, GRAIN_BLOCK, block), off | (uint64_t)INDEX_DATA << OFF_KIND_SHIFT,
-		   crc, lsn.v);
+	return put(x, key_of(volume, GRAIN_BLOCK, block),
+		   off | (uint64_t)INDEX_DATA << OFF_KIND_SHIFT, crc, lsn.v);
 }
 
 /* The coarsest grain that begins at block and fits count. */
@@ -286,7 +287,8 @@ int index_put_range(struct index *x, uint32_t volume, uint64_t block, uint64_t c
 		return -ERR_FULL;
 	for (uint64_t b = block, left = count; left > 0; b += n, left -= n) {
 		enum index_grain grain = grain_at(b, left, &n);
-		int rc = put(x, key_of(volume, grain, b), (uint64_t)kind << OFF_KIND_SHIFT, 0, lsn.v);
+		int rc = put(x, key_of(volume, grain, b), (uint64_t)kind << OFF_KIND_SHIFT, 0,
+			     lsn.v);
 
 		assert(rc == 0);
 	}
@@ -366,7 +368,8 @@ uint32_t index_window(struct index *x, struct lsn upto, struct index_item *ret, 
 		i = end = next;
 	}
 	n = 0;
-	for (i = x->oldest; i != end && i != NIL && x->entries[i].lsn < ret_upto->v; i = x->entries[i].newer) {
+	for (i = x->oldest; i != end && i != NIL && x->entries[i].lsn < ret_upto->v;
+	     i = x->entries[i].newer) {
 		const struct entry *e = &x->entries[i];
 
 		ret[n++] = (struct index_item){

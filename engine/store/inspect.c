@@ -29,9 +29,9 @@ struct inspecting {
 	struct completion part;
 	bool closing;
 	char line[LINE_BYTES];
-	uint32_t used;	/* of line */
+	uint32_t used;	 /* of line */
 	bool comma_part; /* a part was printed before */
-	bool comma;	/* an object of the array was printed before */
+	bool comma;	 /* an object of the array was printed before */
 	bool comma_field;
 };
 
@@ -43,7 +43,7 @@ static void groups_show(struct inspecting *i);
 
 uint32_t inspect_part(const char *word)
 {
-	static const char *const words[] = { "superblock", "segments", "journal", "map", "groups" };
+	static const char *const words[] = {"superblock", "segments", "journal", "map", "groups"};
 
 	for (uint32_t i = 0; i < ARRAY_COUNT(words); i++)
 		if (strcmp(word, words[i]) == 0)
@@ -85,7 +85,7 @@ static void inspect_step(struct op *op)
 
 void store_inspect(struct env *env, struct disk *disk, struct store_inspect *q)
 {
-	struct store_opts opts = { .memory_bytes = q->memory_bytes, .read_only = true };
+	struct store_opts opts = {.memory_bytes = q->memory_bytes, .read_only = true};
 	struct inspecting *i = calloc(1, sizeof(*i));
 
 	if (i == NULL) {
@@ -235,7 +235,7 @@ static void superblock_show(struct inspecting *i)
 
 static void segments_show(struct inspecting *i)
 {
-	static const char *const kinds[] = { "free", "journal", "home", "meta", "superblock" };
+	static const char *const kinds[] = {"free", "journal", "home", "meta", "superblock"};
 	struct space *sp = i->s->space;
 	uint32_t count = space_segment_count(sp);
 
@@ -262,7 +262,8 @@ static void segments_show(struct inspecting *i)
 static void journal_show(struct inspecting *i)
 {
 	part_begin(i, "journal");
-	for (struct replica *r = store_first_replica(i->s); r != NULL; r = store_next_replica(i->s, r)) {
+	for (struct replica *r = store_first_replica(i->s); r != NULL;
+	     r = store_next_replica(i->s, r)) {
 		struct replica_status st;
 
 		replica_status(r, &st);
@@ -293,7 +294,7 @@ static void map_show(struct inspecting *i)
 
 		for (uint32_t k = 0; k < n; k++) {
 			struct map *m = replica_map(r, volumes[k].slot);
-			struct volume_root root = { .root = CHUNK_NONE };
+			struct volume_root root = {.root = CHUNK_NONE};
 
 			if (m != NULL)
 				map_root_get(m, &root);

@@ -22,10 +22,12 @@ uint32_t inspect_part(const char *word);
 
 struct store_inspect {
 	struct completion done; /* 0, or as store_open */
-	uint32_t parts;	  /* INSPECT_* */
+	uint32_t parts;		/* INSPECT_* */
 	bool json;
 	uint64_t memory_bytes;
-	void (*line)(void *ctx, const char *line); /* without a newline; JSON lines together are one document */
+	void (*line)(
+		void *ctx,
+		const char *line); /* without a newline; JSON lines together are one document */
 	void *ctx;
 };
 

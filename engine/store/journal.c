@@ -71,7 +71,8 @@ static int journal_alloc(const struct journal_opts *opts, struct journal **ret)
 	for (uint32_t i = 0; i < 2; i++)
 		j->footers[i].data = aligned_alloc(BLOCK_BYTES, j->footer_max + 2 * BLOCK_BYTES);
 	if (j->segments == NULL || j->queue == NULL || j->writes[0].header == NULL ||
-	    j->writes[1].header == NULL || j->footers[0].data == NULL || j->footers[1].data == NULL) {
+	    j->writes[1].header == NULL || j->footers[0].data == NULL ||
+	    j->footers[1].data == NULL) {
 		journal_free(&j);
 		return -ERR_NOMEM;
 	}
@@ -182,7 +183,8 @@ void journal_segment_append(struct journal *j, const struct jsegment *s)
 /* Make the reserved segment the open one; `id` follows it. */
 static void segment_open(struct journal *j, uint32_t id)
 {
-	struct jsegment s = {.id = j->next_id, .next = id, .seq = j->next_seq, .link = j->next_link};
+	struct jsegment s = {
+		.id = j->next_id, .next = id, .seq = j->next_seq, .link = j->next_link};
 
 	s.alone = !j->tail_open && !j->fresh;
 	s.salt = s.alone ? random_u64(j->o.env->random) : s.link;
@@ -215,7 +217,8 @@ static bool fits(const struct journal *j, const struct record_view *v, uint32_t 
 	uint64_t padded = (footer + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
 
 	return j->tail_open && footer <= j->footer_max && /* J3 */
-	       j->used + (v->end.v - v->begin.v) + reserve + padded + BLOCK_BYTES <= j->segment_bytes;
+	       j->used + (v->end.v - v->begin.v) + reserve + padded + BLOCK_BYTES <=
+		       j->segment_bytes;
 }
 
 /* Room for the record in the open segment, in a new one, or -ERR_JOURNAL_FULL. */
@@ -281,7 +284,8 @@ int journal_append(struct journal *j, struct record *rec, struct completion *don
 /* Forget the records beyond lsn; their appends are over. */
 static void queue_cut(struct journal *j, uint64_t lsn)
 {
-	while (j->queue_tail > j->head && journal_pending(j, j->queue_tail - 1)->view.begin.v >= lsn)
+	while (j->queue_tail > j->head &&
+	       journal_pending(j, j->queue_tail - 1)->view.begin.v >= lsn)
 		pending_clear(journal_pending(j, --j->queue_tail));
 	assert(j->queue_tail >= j->commit_at); /* J6 */
 	j->durable_at = j->submit_at = j->queue_tail;
@@ -315,7 +319,8 @@ void journal_cut(struct journal *j, struct lsn lsn, uint64_t chain, struct compl
 		s->end = s->end < lsn.v ? s->end : lsn.v;
 	}
 	if (j->footers[j->footer_now].state == FOOTER_FILLING)
-		j->footers[j->footer_now].state = FOOTER_FREE; /* it stays unsealed: it is scanned */
+		j->footers[j->footer_now].state =
+			FOOTER_FREE; /* it stays unsealed: it is scanned */
 	j->tail = j->durable = lsn.v;
 	j->tail_chain = chain;
 	j->tail_open = false;
@@ -404,11 +409,16 @@ void journal_root_at(const struct journal *j, struct lsn keep, struct journal_ro
 	if (n < j->segment_tail) {
 		const struct jsegment *s = journal_segment(j, n);
 
-		*ret = (struct journal_root){.segment = s->id, .segment_seq = s->seq, .trim = {s->first},
-					     .trim_chain = s->chain_before, .segment_link = s->link};
+		*ret = (struct journal_root){.segment = s->id,
+					     .segment_seq = s->seq,
+					     .trim = {s->first},
+					     .trim_chain = s->chain_before,
+					     .segment_link = s->link};
 	} else {
-		*ret = (struct journal_root){.segment = j->next_id, .segment_seq = j->next_seq,
-					     .trim = {j->tail}, .trim_chain = j->tail_chain,
+		*ret = (struct journal_root){.segment = j->next_id,
+					     .segment_seq = j->next_seq,
+					     .trim = {j->tail},
+					     .trim_chain = j->tail_chain,
 					     .segment_link = j->next_link};
 	}
 	ret->tail_seq = j->next_seq - 1;

@@ -21,7 +21,7 @@ struct env;
 
 /* What the checkpoint keeps of a journal (encoded by layout.h into the group table). */
 struct journal_root {
-	uint32_t segment;      /* oldest needed segment; SEGMENT_NONE: empty, nothing was ever written */
+	uint32_t segment; /* oldest needed segment; SEGMENT_NONE: empty, nothing was ever written */
 	uint64_t segment_seq;  /* its sequence */
 	struct lsn trim;       /* begin of the first record in it */
 	uint64_t trim_chain;   /* chain before that record */
@@ -58,8 +58,9 @@ MUST_CHECK int journal_create(const struct journal_opts *opts, struct lsn begin,
 /* The journal of a checkpointed root; journal_recover next. */
 MUST_CHECK int journal_from_root(const struct journal_opts *opts, const struct journal_root *root,
 				 struct journal **ret);
-void journal_free(struct journal **j);	  /* nothing in flight; gives records back */
-void journal_abandon(struct journal **j); /* after a crash: bufs, ready queue and requests are gone */
+void journal_free(struct journal **j); /* nothing in flight; gives records back */
+void journal_abandon(
+	struct journal **j); /* after a crash: bufs, ready queue and requests are gone */
 /* Gives every segment back to space (a deleted replica): reusable after the next checkpoint. */
 void journal_give_all(struct journal *j);
 
@@ -113,7 +114,8 @@ struct journal_position {
 	bool is_segment_first;
 	uint64_t chain_before; /* of the segment */
 };
-MUST_CHECK int journal_locate(const struct journal *j, struct lsn lsn, struct journal_position *ret);
+MUST_CHECK int journal_locate(const struct journal *j, struct lsn lsn,
+			      struct journal_position *ret);
 
 /* The root for a checkpoint that keeps everything from `keep` on. */
 void journal_root_at(const struct journal *j, struct lsn keep, struct journal_root *ret);

@@ -33,8 +33,8 @@ static int queue_grow(struct journal *j, uint32_t entries)
 	return 0;
 }
 
-int journal_keep_uncommitted(struct journal *j, const struct record_view *view, const uint8_t *header,
-			     const struct journal_place *place)
+int journal_keep_uncommitted(struct journal *j, const struct record_view *view,
+			     const uint8_t *header, const struct journal_place *place)
 {
 	uint64_t count = j->queue_tail - j->head;
 	struct jpending *p;

@@ -62,12 +62,12 @@ struct recovery {
 	struct completion *done;
 	uint64_t fold;
 	uint64_t root_known, root_tail_seq; /* durable_known of the root, and when it was made */
-	uint64_t known;	      /* newest LSN known durable */
-	uint64_t at;	      /* number of the segment */
-	uint64_t pos, chain;  /* next record */
-	bool chain_any;	      /* after a skip: believe the next record's */
-	bool looked;	      /* behind pos */
-	uint64_t look_at;     /* segment looked at; segment_tail is the reserved one */
+	uint64_t known;			    /* newest LSN known durable */
+	uint64_t at;			    /* number of the segment */
+	uint64_t pos, chain;		    /* next record */
+	bool chain_any;			    /* after a skip: believe the next record's */
+	bool looked;			    /* behind pos */
+	uint64_t look_at; /* segment looked at; segment_tail is the reserved one */
 	uint64_t look_off, look_end;
 	struct segment_trailer trailer;
 	uint32_t footer_guess; /* bytes of the last footer: the next is likely alike */
@@ -245,7 +245,8 @@ static void step_segment(struct recovery *v)
 	struct jsegment *s;
 
 	v->looked = false;
-	if (v->at == j->segment_tail) { /* nothing was ever opened, or the last was left at its limit */
+	if (v->at ==
+	    j->segment_tail) { /* nothing was ever opened, or the last was left at its limit */
 		move(v, RECOVER_SCAN);
 		return;
 	}
@@ -281,7 +282,8 @@ static bool trailer_fits(const struct recovery *v, const struct jsegment *s)
 
 	return t->seq == s->seq && t->salt == s->salt && t->first.v == s->first &&
 	       t->entries_bytes <= v->j->footer_max &&
-	       t->end.v - t->first.v + padded(t->entries_bytes) + 2 * BLOCK_BYTES <= v->j->segment_bytes;
+	       t->end.v - t->first.v + padded(t->entries_bytes) + 2 * BLOCK_BYTES <=
+		       v->j->segment_bytes;
 }
 
 static void step_trailer(struct recovery *v)
@@ -325,7 +327,8 @@ static int footer_tell(struct recovery *v, const uint8_t *entries)
 {
 	struct jsegment *s = journal_segment(v->j, v->at);
 	const uint8_t *at = entries, *end = entries + v->trailer.entries_bytes;
-	struct footer_state state = {.group = v->j->o.group, .lsn = {s->first}, .chain = s->chain_before};
+	struct footer_state state = {
+		.group = v->j->o.group, .lsn = {s->first}, .chain = s->chain_before};
 
 	for (uint32_t i = 0; i < v->trailer.record_count && v->pos < s->end; i++) {
 		struct record_view view;
@@ -427,8 +430,8 @@ static bool facts_gather(struct recovery *v, struct journal_facts *f, struct rec
 			load_more(v, off, end);
 			return false;
 		}
-		if (!record_is_of(v->j, at, s->seq, s->salt, (off - segment_off(v, s)) / BLOCK_BYTES, view,
-				  &local) ||
+		if (!record_is_of(v->j, at, s->seq, s->salt,
+				  (off - segment_off(v, s)) / BLOCK_BYTES, view, &local) ||
 		    view->begin.v != v->pos || view->end.v > s->end || !chain_fits(v, view))
 			return true;
 		if (want == view->end.v - view->begin.v)
@@ -460,8 +463,11 @@ static void skip_to_fold(struct recovery *v)
 		return;
 	}
 	log_warn(j->o.env->log, "store",
-		 "journal of a group is damaged at LSN %" PRIu64 ", below what was folded: going on", v->pos);
-	if (n > v->at && journal_segment(j, n)->first > v->pos && journal_segment(j, n)->first <= v->fold) {
+		 "journal of a group is damaged at LSN %" PRIu64
+		 ", below what was folded: going on",
+		 v->pos);
+	if (n > v->at && journal_segment(j, n)->first > v->pos &&
+	    journal_segment(j, n)->first <= v->fold) {
 		v->pos = journal_segment(j, n)->first;
 		v->chain = journal_segment(j, n)->chain_before;
 		move(v, RECOVER_SEGMENT);
@@ -507,7 +513,8 @@ static void step_scan(struct recovery *v)
 	case VERDICT_TAKE:
 		if (!f.payload_ok)
 			log_warn(v->j->o.env->log, "store",
-				 "journal record at LSN %" PRIu64 " has damaged content: reads of it fail",
+				 "journal record at LSN %" PRIu64
+				 " has damaged content: reads of it fail",
 				 v->pos);
 		v->rc = tell(v, &view, header);
 		if (v->rc < 0)
@@ -537,7 +544,8 @@ static bool look_segment(const struct recovery *v, uint64_t *ret_seq, uint64_t *
 	const struct journal *j = v->j;
 	const struct jsegment *s = journal_segment(j, v->look_at);
 
-	if (v->look_at == j->segment_tail) { /* its header was torn; its records, if any, name the link */
+	if (v->look_at ==
+	    j->segment_tail) { /* its header was torn; its records, if any, name the link */
 		*ret_seq = j->next_seq;
 		*ret_salt = j->next_link;
 		*ret_off = space_segment_off(j->o.space, j->next_id);
@@ -582,7 +590,8 @@ static void step_look(struct recovery *v)
 	counts = look_segment(v, &seq, &salt, &off, &limit);
 	if (v->look_end != 0) { /* what was asked for is here */
 		for (uint64_t i = 0; i < v->buffer_bytes; i += BLOCK_BYTES)
-			look_block(v, v->buffer + i, seq, salt, (v->buffer_off + i - off) / BLOCK_BYTES, limit);
+			look_block(v, v->buffer + i, seq, salt,
+				   (v->buffer_off + i - off) / BLOCK_BYTES, limit);
 		v->look_off = v->buffer_off + v->buffer_bytes;
 	} else {
 		const struct jsegment *s = journal_segment(v->j, v->look_at);

@@ -19,7 +19,7 @@ struct journal_facts {
 	bool below_fold; /* what lies here is in home already */
 	bool header_ok;	 /* a valid header of this very place that continues the chain */
 	bool payload_ok; /* every payload block agrees (only looked at when header_ok) */
-	bool looked;	 /* the blocks behind were searched for claims; known is as good as it gets */
+	bool looked; /* the blocks behind were searched for claims; known is as good as it gets */
 	enum journal_known known;
 };
 

@@ -10,7 +10,7 @@
 #include "engine/store/journal.h"
 #include "proto/segment.h"
 
-#define JOURNAL_WRITES 2u			  /* in flight */
+#define JOURNAL_WRITES 2u /* in flight */
 #define JOURNAL_WRITE_BYTES_MAX (2u << 20)
 #define JOURNAL_CONTROL_RESERVE_BYTES (64u << 10) /* at a segment's end, for control records */
 #define JOURNAL_GUARANTEED_SEGMENTS 3u
@@ -22,8 +22,8 @@ struct jsegment {
 	uint32_t id;
 	uint32_t next; /* its header names it */
 	uint64_t seq, salt, link, next_link;
-	uint64_t first;	       /* LSN at its block 1 */
-	uint64_t low, end;     /* [low, end) of its records survive; end grows while it is the tail */
+	uint64_t first;	   /* LSN at its block 1 */
+	uint64_t low, end; /* [low, end) of its records survive; end grows while it is the tail */
 	uint64_t chain_before; /* chain before `first` */
 	bool alone;	       /* its header is written by itself before any record (after a cut) */
 };
@@ -52,7 +52,7 @@ struct jfooter {
 struct jwrite {
 	struct disk_req req;
 	struct iovec iov[DISK_IOV_MAX];
-	uint8_t *header;	/* 4 KiB for a segment header */
+	uint8_t *header; /* 4 KiB for a segment header */
 	bool busy;
 	bool is_header_alone;
 	uint64_t upto; /* queue position after its last record */
@@ -75,7 +75,8 @@ struct journal {
 	uint32_t next_id;
 	uint64_t next_seq, next_link;
 	uint64_t recover_tail_seq; /* tail_seq of the root it was made from */
-	uint64_t used, footer_used; /* of the open segment: bytes with header, bytes of footer entries */
+	uint64_t used,
+		footer_used; /* of the open segment: bytes with header, bytes of footer entries */
 
 	uint64_t tail, tail_chain, durable;
 
@@ -86,9 +87,9 @@ struct journal {
 	/* disk writes */
 	struct jwrite writes[JOURNAL_WRITES];
 	uint32_t write_first, write_count; /* in order of submission */
-	uint64_t submit_segment; /* the segment being written */
-	bool header_written;	 /* its header was submitted */
-	bool header_waiting;	 /* its header is in flight alone: nothing passes it */
+	uint64_t submit_segment;	   /* the segment being written */
+	bool header_written;		   /* its header was submitted */
+	bool header_waiting;		   /* its header is in flight alone: nothing passes it */
 	struct jfooter footers[2];
 	uint32_t footer_now;
 	struct completion *cut_done;

@@ -72,9 +72,13 @@ static void footer_write(struct journal *j, uint32_t i)
 	struct jfooter *f = &j->footers[i];
 	uint32_t padded = (f->bytes + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
 	struct segment_trailer t = {
-		.seq = f->segment.seq, .salt = f->segment.salt, .first = {f->segment.first},
-		.end = f->running.lsn, .end_chain = f->running.chain,
-		.entries_bytes = f->bytes, .record_count = f->count,
+		.seq = f->segment.seq,
+		.salt = f->segment.salt,
+		.first = {f->segment.first},
+		.end = f->running.lsn,
+		.end_chain = f->running.chain,
+		.entries_bytes = f->bytes,
+		.record_count = f->count,
 	};
 	uint64_t end = space_segment_off(j->o.space, f->segment.id) + j->segment_bytes;
 
@@ -127,7 +131,8 @@ static bool enter_segment(struct journal *j, uint64_t n)
 	now = &j->footers[other];
 	now->state = FOOTER_FILLING;
 	now->bytes = now->count = 0;
-	now->running = (struct footer_state){.group = j->o.group, .lsn = {s->first}, .chain = s->chain_before};
+	now->running = (struct footer_state){
+		.group = j->o.group, .lsn = {s->first}, .chain = s->chain_before};
 	j->submit_segment = n;
 	j->header_written = false;
 	return true;
@@ -137,9 +142,16 @@ static void add_header(struct journal *j, struct jwrite *w)
 {
 	const struct jsegment *s = journal_segment(j, j->submit_segment);
 	struct segment_header h = {
-		.store = j->o.store, .group = j->o.group, .seq = s->seq, .link = s->link, .salt = s->salt,
-		.first = {s->first}, .chain_before = s->chain_before, .durable = {j->durable},
-		.next = s->next, .next_link = s->next_link,
+		.store = j->o.store,
+		.group = j->o.group,
+		.seq = s->seq,
+		.link = s->link,
+		.salt = s->salt,
+		.first = {s->first},
+		.chain_before = s->chain_before,
+		.durable = {j->durable},
+		.next = s->next,
+		.next_link = s->next_link,
 	};
 
 	assert(j->durable <= s->first);
@@ -159,8 +171,8 @@ static bool add_record(struct journal *j, struct jwrite *w)
 	const struct jsegment *s = journal_segment(j, j->submit_segment);
 	struct jfooter *f = &j->footers[j->footer_now];
 	uint64_t bytes = p->view.end.v - p->view.begin.v;
-	struct record_local local = {.segment_seq = s->seq, .segment_salt = s->salt,
-				     .durable = {j->durable}};
+	struct record_local local = {
+		.segment_seq = s->seq, .segment_salt = s->salt, .durable = {j->durable}};
 
 	if (j->submit_at == j->queue_tail || p->segment != j->submit_segment ||
 	    w->req.iov_count + p->rec->iov_count > DISK_IOV_MAX ||
@@ -169,7 +181,8 @@ static bool add_record(struct journal *j, struct jwrite *w)
 	if (w->req.iov_count == 0)
 		w->req.off = p->off;
 	assert(w->req.off + w->req.bytes == p->off); /* W1 */
-	local.segment_block = (uint32_t)((p->off - space_segment_off(j->o.space, s->id)) / BLOCK_BYTES);
+	local.segment_block =
+		(uint32_t)((p->off - space_segment_off(j->o.space, s->id)) / BLOCK_BYTES);
 	record_encode_local(p->rec->head->data, &local);
 	memcpy(&w->iov[w->req.iov_count], p->rec->iov, p->rec->iov_count * sizeof(w->iov[0]));
 	w->req.iov_count += p->rec->iov_count;

@@ -70,7 +70,8 @@ bool map_is_pinned(const struct map *m)
 	const struct map_cache *c = m->cache;
 
 	for (uint32_t i = 0; i < c->page_count && m->pages > 0; i++)
-		if (c->pages[i].page.map == m && (c->pages[i].page.pins > 0 || c->pages[i].page.loading))
+		if (c->pages[i].page.map == m &&
+		    (c->pages[i].page.pins > 0 || c->pages[i].page.loading))
 			return true;
 	return false;
 }
@@ -114,7 +115,9 @@ int map_leaf_get(struct map *m, uint64_t leaf_no, struct leaf **ret_leaf)
 			return -ERR_AGAIN;
 		child = cache_find(m->cache, m, level - 1, below);
 		if (child == NULL)
-			return inner_of(p)->entries[below % MAP_FAN].address == DISK_NONE ? 0 : -ERR_AGAIN;
+			return inner_of(p)->entries[below % MAP_FAN].address == DISK_NONE
+				       ? 0
+				       : -ERR_AGAIN;
 		p = child;
 	}
 	UNREACHABLE("the leaf was not found before");
@@ -129,7 +132,7 @@ struct block_place leaf_place(const struct leaf *l, uint32_t block_in_leaf)
 {
 	const struct disk_chunk *c = &leaf_of(l)->chunks[block_in_leaf / CHUNK_BLOCKS];
 	uint32_t b = block_in_leaf % CHUNK_BLOCKS;
-	struct block_place place = { .kind = PLACE_HOLE };
+	struct block_place place = {.kind = PLACE_HOLE};
 
 	assert(block_in_leaf < LEAF_BLOCKS);
 	if ((c->valid >> b & 1) != 0) {
@@ -162,7 +165,7 @@ void map_load_continue(struct leaf_load *load)
 {
 	struct map *m = load->private[0];
 	struct cpage *p = m->root_page;
-	struct disk_ref ref = { .address = m->root.address, .crc = m->root.crc };
+	struct disk_ref ref = {.address = m->root.address, .crc = m->root.crc};
 	uint32_t level = m->depth;
 
 	if (p == NULL) {
@@ -210,7 +213,7 @@ void map_resize(struct map *m, uint64_t bytes)
 static int map_grow(struct map *m)
 {
 	struct cpage *old = m->root_page, *p;
-	struct disk_inner_entry entry = { .address = DISK_NONE };
+	struct disk_inner_entry entry = {.address = DISK_NONE};
 
 	assert(m->depth < MAP_DEPTH_MAX);
 	if (old == NULL && m->root.address == DISK_NONE) {
@@ -430,7 +433,8 @@ int map_next_leaf(struct map *m, uint64_t *leaf_no)
 
 		if (p == NULL || p->loading) {
 			*leaf_no = from;
-			return p == NULL && m->root.address == DISK_NONE ? -ERR_NOT_FOUND : -ERR_AGAIN;
+			return p == NULL && m->root.address == DISK_NONE ? -ERR_NOT_FOUND
+									 : -ERR_AGAIN;
 		}
 		if (m->depth == 0)
 			return p->dirty || p->address != DISK_NONE ? 0 : -ERR_NOT_FOUND;

@@ -38,13 +38,15 @@ static void load_step(struct op *op);
 static bool load_slot_is_free(const struct map_cache *c);
 static void cpage_settle(struct cpage *p);
 static void cpage_unlist(struct cpage *p);
-static uint32_t hash_of(const struct map_cache *c, const struct map *m, uint32_t level, uint64_t index);
+static uint32_t hash_of(const struct map_cache *c, const struct map *m, uint32_t level,
+			uint64_t index);
 static void hash_remove(struct map_cache *c, struct cpage *p);
 
 int map_cache_open(const struct map_cache_opts *opts, struct map_cache **ret_cache)
 {
 	struct map_cache *c = calloc(1, sizeof(*c));
-	uint64_t count = opts->memory_bytes / (PAGE_BYTES + sizeof(struct leaf) + 2 * sizeof(void *));
+	uint64_t count =
+		opts->memory_bytes / (PAGE_BYTES + sizeof(struct leaf) + 2 * sizeof(void *));
 
 	if (c == NULL)
 		return -ERR_NOMEM;
@@ -103,7 +105,8 @@ void map_cache_close(struct map_cache **cp, bool abandoned)
 	free(c);
 }
 
-struct cpage *cache_find(const struct map_cache *c, const struct map *m, uint32_t level, uint64_t index)
+struct cpage *cache_find(const struct map_cache *c, const struct map *m, uint32_t level,
+			 uint64_t index)
 {
 	struct cpage *p = c->hash[hash_of(c, m, level, index)];
 
@@ -121,7 +124,8 @@ struct cpage *cache_create(struct map_cache *c, struct map *m, struct cpage *par
 
 	if (link == NULL) {
 		if (parent != NULL)
-			cpage_pin(parent); /* neither the victim, nor forgotten with its last child */
+			cpage_pin(
+				parent); /* neither the victim, nor forgotten with its last child */
 		link = list_first(&c->lru);
 		if (link != NULL)
 			cache_forget(c, container_of(link, struct cpage, link));
@@ -220,8 +224,8 @@ void cpage_set_dirty(struct cpage *p)
 		cpage_settle(p);
 }
 
-void cache_read(struct map_cache *c, struct map *m, struct cpage *parent, uint32_t level, uint64_t index,
-		const struct disk_ref *ref, struct leaf_load *load)
+void cache_read(struct map_cache *c, struct map *m, struct cpage *parent, uint32_t level,
+		uint64_t index, const struct disk_ref *ref, struct leaf_load *load)
 {
 	struct cpage *p = cache_find(c, m, level, index);
 	struct cache_load *slot = NULL;
@@ -260,18 +264,20 @@ static int load_check(struct cache_load *slot)
 {
 	const struct map_cache *c = slot->cache;
 	const struct cpage *p = slot->page;
-	struct page_name name = { .address = slot->ref.address,
-				  .crc = slot->ref.crc,
-				  .kind = p->level == 0 ? PAGE_LEAF : PAGE_INNER,
-				  .level = p->level,
-				  .index = p->index };
+	struct page_name name = {.address = slot->ref.address,
+				 .crc = slot->ref.crc,
+				 .kind = p->level == 0 ? PAGE_LEAF : PAGE_INNER,
+				 .level = p->level,
+				 .index = p->index};
 	int rc = slot->req.done.rc;
 
 	if (rc == 0)
 		rc = page_check(p->image, &name, &c->opts.store);
 	if (rc == 0)
-		rc = p->level == 0 ? leaf_check((const struct disk_leaf *)(const void *)p->image, c->opts.disk_bytes) :
-				     inner_check((const struct disk_inner *)(const void *)p->image, c->opts.disk_bytes);
+		rc = p->level == 0 ? leaf_check((const struct disk_leaf *)(const void *)p->image,
+						c->opts.disk_bytes)
+				   : inner_check((const struct disk_inner *)(const void *)p->image,
+						 c->opts.disk_bytes);
 	if (rc < 0) {
 		counter_add(c->opts.env->counters, CTR_CHECKSUM_MAP, 1);
 		log_error(c->opts.env->log, "store", "map page at %llu of %s: %s",
@@ -391,14 +397,15 @@ static bool page_is_empty(const struct cpage *p)
 		return true;
 	}
 	for (uint32_t i = 0; i < MAP_FAN; i++)
-		if (((const struct disk_inner *)(const void *)p->image)->entries[i].address != DISK_NONE)
+		if (((const struct disk_inner *)(const void *)p->image)->entries[i].address !=
+		    DISK_NONE)
 			return false;
 	return true;
 }
 
 int cache_write_page(struct map_cache *c, struct cpage *p, struct page_writer *w)
 {
-	struct disk_inner_entry entry = { .address = DISK_NONE };
+	struct disk_inner_entry entry = {.address = DISK_NONE};
 	uint64_t at = p->address;
 	int rc;
 
@@ -412,9 +419,9 @@ int cache_write_page(struct map_cache *c, struct cpage *p, struct page_writer *w
 			space_page_give(c->opts.space, at);
 		p->address = DISK_NONE;
 	} else {
-		struct page_name name = { .kind = p->level == 0 ? PAGE_LEAF : PAGE_INNER,
-					  .level = p->level,
-					  .index = p->index };
+		struct page_name name = {.kind = p->level == 0 ? PAGE_LEAF : PAGE_INNER,
+					 .level = p->level,
+					 .index = p->index};
 
 		if (at == DISK_NONE || p->birth != c->seq) {
 			uint64_t fresh;
@@ -440,7 +447,8 @@ int cache_write_page(struct map_cache *c, struct cpage *p, struct page_writer *w
 	p->on = ON_WRITING;
 	list_push_back(&c->writing, &p->link);
 	if (p->parent != NULL) {
-		((struct disk_inner *)(void *)p->parent->image)->entries[p->index % MAP_FAN] = entry;
+		((struct disk_inner *)(void *)p->parent->image)->entries[p->index % MAP_FAN] =
+			entry;
 		cpage_set_dirty(p->parent);
 	} else {
 		p->map->root = entry;
@@ -491,7 +499,8 @@ static void cpage_settle(struct cpage *p)
 	list_push_back(&c->lru, &p->link);
 }
 
-static uint32_t hash_of(const struct map_cache *c, const struct map *m, uint32_t level, uint64_t index)
+static uint32_t hash_of(const struct map_cache *c, const struct map *m, uint32_t level,
+			uint64_t index)
 {
 	uint64_t x = m->id * 0x9e3779b97f4a7c15ull ^ (index + 1) * 0xbf58476d1ce4e5b9ull ^
 		     (uint64_t)level * 0x94d049bb133111ebull;

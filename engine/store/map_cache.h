@@ -53,7 +53,7 @@ struct cache_load; /* one read in flight */
 struct map_cache {
 	/* read-only outside map_cache.c, but for `seq` and `staging_writes` */
 	struct map_cache_opts opts;
-	uint64_t seq;	     /* of the checkpoint being built: birth of new pages */
+	uint64_t seq; /* of the checkpoint being built: birth of new pages */
 	uint64_t next_map_id;
 	struct leaf *pages;
 	uint8_t *arena;
@@ -95,18 +95,19 @@ MUST_CHECK int map_cache_open(const struct map_cache_opts *opts, struct map_cach
 void map_cache_close(struct map_cache **c, bool abandoned);
 
 /* A page in memory (maybe still loading), or NULL. */
-struct cpage *cache_find(const struct map_cache *c, const struct map *m, uint32_t level, uint64_t index);
+struct cpage *cache_find(const struct map_cache *c, const struct map *m, uint32_t level,
+			 uint64_t index);
 /* A new page, zero-filled, clean, pinned once, child of parent (NULL: root).  NULL: all pinned. */
 struct cpage *cache_create(struct map_cache *c, struct map *m, struct cpage *parent, uint32_t level,
 			   uint64_t index);
-void cache_forget(struct map_cache *c, struct cpage *p); /* clean, unpinned, childless */
+void cache_forget(struct map_cache *c, struct cpage *p);   /* clean, unpinned, childless */
 void cache_forget_map(struct map_cache *c, struct map *m); /* every page of it, dirty or not */
 void cpage_pin(struct cpage *p);
 void cpage_unpin(struct cpage *p);
 void cpage_set_dirty(struct cpage *p);
 /* Read page (level, index), named by ref, for `load`, which goes on when it is there. */
-void cache_read(struct map_cache *c, struct map *m, struct cpage *parent, uint32_t level, uint64_t index,
-		const struct disk_ref *ref, struct leaf_load *load);
+void cache_read(struct map_cache *c, struct map *m, struct cpage *parent, uint32_t level,
+		uint64_t index, const struct disk_ref *ref, struct leaf_load *load);
 
 /* Locks: one who changes a leaf over several steps.  The op is woken at the next unlock. */
 bool leaf_lock(struct leaf *l); /* false: someone has it */

@@ -12,8 +12,9 @@
 
 struct map_cache;
 
-MUST_CHECK int map_create(struct map_cache *c, const struct volume_root *root, struct map **ret_map);
-void map_destroy(struct map **m); /* memory only; nothing pinned or loading */
+MUST_CHECK int map_create(struct map_cache *c, const struct volume_root *root,
+			  struct map **ret_map);
+void map_destroy(struct map **m);	/* memory only; nothing pinned or loading */
 bool map_is_quiet(const struct map *m); /* no load in flight */
 
 /* The leaf, pinned, made if it is a hole.  -ERR_AGAIN: load it first; -ERR_NOMEM: all pinned. */
@@ -21,7 +22,7 @@ MUST_CHECK int map_leaf_edit(struct map *m, uint64_t leaf_no, struct leaf **ret_
 
 /* Room for chunk i of the leaf, if it has none. -ERR_FULL. */
 MUST_CHECK int leaf_chunk_take(struct leaf *l, uint32_t i);
-uint64_t leaf_chunk_off(const struct leaf *l, uint32_t i); /* CHUNK_NONE: none */
+uint64_t leaf_chunk_off(const struct leaf *l, uint32_t i);    /* CHUNK_NONE: none */
 bool leaf_block_is_set(const struct leaf *l, uint32_t block); /* valid or zero */
 void leaf_put_home(struct leaf *l, uint32_t block, uint32_t crc, struct lsn lsn);
 void leaf_put_zero(struct leaf *l, uint32_t block, struct lsn lsn);

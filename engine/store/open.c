@@ -49,8 +49,8 @@ static int recover_next(struct store_opening *o);
 static int raise_incarnation(struct store_opening *o);
 static void opening_end(struct store_opening *o, int rc);
 
-void store_open(struct env *env, struct disk *disk, const struct store_opts *opts, struct store **ret_store,
-		struct completion *done)
+void store_open(struct env *env, struct disk *disk, const struct store_opts *opts,
+		struct store **ret_store, struct completion *done)
 {
 	struct store_opening *o = calloc(1, sizeof(*o));
 	int rc = -ERR_NOMEM;
@@ -184,7 +184,8 @@ static int root_read(struct store_opening *o)
 static int root_check(struct store_opening *o)
 {
 	const struct disk_super *super = supers_content(o->s->supers);
-	struct page_name name = { .address = super->root_address, .crc = super->root_crc, .kind = PAGE_ROOT };
+	struct page_name name = {
+		.address = super->root_address, .crc = super->root_crc, .kind = PAGE_ROOT};
 	int rc = o->req.done.rc;
 
 	if (rc == 0)
@@ -203,8 +204,8 @@ static int root_check(struct store_opening *o)
 
 static void table_start(struct store_opening *o)
 {
-	const struct disk_table tables[TABLE_COUNT] = { o->root->segments, o->root->bitmaps, o->root->groups,
-							o->root->volumes };
+	const struct disk_table tables[TABLE_COUNT] = {o->root->segments, o->root->bitmaps,
+						       o->root->groups, o->root->volumes};
 	struct table_load *l = &o->load;
 
 	memset(l, 0, sizeof(*l));
@@ -236,8 +237,8 @@ static int table_leaf(void *ctx, uint32_t i, const void *page)
 		rc = root_list_volumes(&o->roots, i, page, o->root->volumes.entries,
 				       supers_content(o->s->supers)->bytes);
 	if (rc < 0)
-		log_error(o->s->env->log, "store", "page %u of table %u of %s: %s", i, o->table, o->s->disk->name,
-			  err_text(rc));
+		log_error(o->s->env->log, "store", "page %u of table %u of %s: %s", i, o->table,
+			  o->s->disk->name, err_text(rc));
 	return rc;
 }
 
@@ -260,7 +261,8 @@ static int replicas_make(struct store_opening *o)
 	int rc = space_decoded(o->s->space);
 
 	if (rc < 0)
-		log_error(o->s->env->log, "store", "segment table and page bitmaps of %s do not fit", o->s->disk->name);
+		log_error(o->s->env->log, "store",
+			  "segment table and page bitmaps of %s do not fit", o->s->disk->name);
 	for (uint32_t i = 0; i < o->roots.ghost_count && rc == 0; i++)
 		rc = ghost_make(o, &o->roots.ghosts[i]);
 	for (uint32_t i = 0; i < o->roots.count && rc == 0; i++) {
@@ -286,8 +288,8 @@ static int recover_next(struct store_opening *o)
 
 	if (o->recovering != NULL)
 		o->s->recovery_read_bytes += replica_recovery_read_bytes(o->recovering->r);
-	link = o->recovering == NULL ? list_first(&o->s->entries) :
-				       list_next(&o->s->entries, &o->recovering->link);
+	link = o->recovering == NULL ? list_first(&o->s->entries)
+				     : list_next(&o->s->entries, &o->recovering->link);
 	if (link == NULL)
 		return 0;
 	o->recovering = container_of(link, struct replica_entry, link);

@@ -47,7 +47,8 @@ void page_writer_put(struct page_writer *w, uint64_t off, const void *page)
 {
 	struct page_writer_slot *s = w->open;
 
-	if (s != NULL && (s->pages == PAGE_WRITER_PAGES || off != s->off + (uint64_t)s->pages * BLOCK_BYTES))
+	if (s != NULL &&
+	    (s->pages == PAGE_WRITER_PAGES || off != s->off + (uint64_t)s->pages * BLOCK_BYTES))
 		page_writer_push(w);
 	s = w->open;
 	if (s == NULL) {
@@ -70,7 +71,8 @@ void page_writer_push(struct page_writer *w)
 	w->open = NULL;
 	w->bytes += (uint64_t)s->pages * BLOCK_BYTES;
 	completion_arm(&s->req.done, w->op, 1u << (s - w->slots)); /* W1 */
-	disk_io(w->disk, &s->req, DISK_WRITE, w->flags, s->off, s->data, (uint64_t)s->pages * BLOCK_BYTES);
+	disk_io(w->disk, &s->req, DISK_WRITE, w->flags, s->off, s->data,
+		(uint64_t)s->pages * BLOCK_BYTES);
 }
 
 bool page_writer_idle(const struct page_writer *w)

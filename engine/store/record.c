@@ -107,7 +107,8 @@ void record_add_payload(struct record *r, struct buf *b, uint8_t *data, uint32_t
 {
 	struct iovec *last = &r->iov[r->iov_count - 1];
 
-	assert(blocks > 0 && data >= b->data && data + (size_t)blocks * BLOCK_BYTES <= b->data + b->bytes);
+	assert(blocks > 0 && data >= b->data &&
+	       data + (size_t)blocks * BLOCK_BYTES <= b->data + b->bytes);
 	if (r->iov_count > 1 && r->bufs[r->buf_count - 1] == b &&
 	    (uint8_t *)last->iov_base + last->iov_len == data) {
 		last->iov_len += (size_t)blocks * BLOCK_BYTES;
@@ -159,7 +160,8 @@ int record_verify_payload(const struct record *r)
 		const uint8_t *at = r->iov[i].iov_base;
 
 		for (size_t off = 0; off < r->iov[i].iov_len; off += BLOCK_BYTES, block++) {
-			if (crc32c(at + off, BLOCK_BYTES) != record_crc_at(r->head->data, &r->view, block))
+			if (crc32c(at + off, BLOCK_BYTES) !=
+			    record_crc_at(r->head->data, &r->view, block))
 				return -ERR_CORRUPT;
 		}
 	}

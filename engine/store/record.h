@@ -21,7 +21,8 @@
 struct record_pool;
 
 struct record {
-	struct record_view view; /* decoded logical part; extents by record_extent_at(head->data,..) */
+	struct record_view
+		view; /* decoded logical part; extents by record_extent_at(head->data,..) */
 	struct buf *head;
 	struct buf *bufs[RECORD_EXTENTS_MAX];
 	uint32_t buf_count;
@@ -29,7 +30,8 @@ struct record {
 	uint32_t iov_count;
 	uint32_t refs;
 	struct record_pool *pool;
-	struct list_link link;	 /* of the pool while free; of the journal's pending list after append */
+	struct list_link
+		link; /* of the pool while free; of the journal's pending list after append */
 	struct list_link link_user; /* for the one who made it (volume) */
 };
 

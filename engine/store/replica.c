@@ -128,7 +128,8 @@ struct map *replica_map(struct replica *r, uint32_t volume)
 
 struct lsn replica_commit_lsn(const struct replica *r)
 {
-	return lsn_min(r->commit, journal_durable(r->journal)); /* `received`: fold follows what is stable */
+	return lsn_min(r->commit,
+		       journal_durable(r->journal)); /* `received`: fold follows what is stable */
 }
 
 struct lsn replica_fold_lsn(const struct replica *r)
@@ -221,7 +222,8 @@ uint32_t replica_epochs(const struct replica *r, struct epoch_entry *ret, uint32
 {
 	uint32_t n = r->epoch_count < max ? r->epoch_count : max;
 
-	memcpy(ret, r->epochs + (r->epoch_count - n), n * sizeof(*ret)); /* the newest, oldest first */
+	memcpy(ret, r->epochs + (r->epoch_count - n),
+	       n * sizeof(*ret)); /* the newest, oldest first */
 	return n;
 }
 
@@ -448,7 +450,8 @@ uint32_t replica_delay_us(const struct replica *r)
 
 bool replica_fold_wanted(const struct replica *r)
 {
-	uint64_t idle_ms = store_opts(r->s)->fold_idle_ms != 0 ? store_opts(r->s)->fold_idle_ms : 200;
+	uint64_t idle_ms =
+		store_opts(r->s)->fold_idle_ms != 0 ? store_opts(r->s)->fold_idle_ms : 200;
 
 	if (r->fold.v >= replica_commit_lsn(r).v || r->failed || r->deleted)
 		return false;

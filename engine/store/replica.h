@@ -48,13 +48,16 @@ struct replica_volume {
 
 /* Create an empty replica whose history starts at `begin` after a record with `chain` (0,0 for a
  * new group).  done: 0 when durable, -ERR_EXISTS, -ERR_FULL, -ERR_FAILED. */
-void replica_create(struct store *s, const struct uuid *group, const char *name, struct completion *done);
+void replica_create(struct store *s, const struct uuid *group, const char *name,
+		    struct completion *done);
 void replica_delete(struct store *s, const struct uuid *group, struct completion *done);
-struct replica *replica_find(struct store *s, const struct uuid *group); /* NULL; never a staging one */
-struct replica *replica_next(struct store *s, struct replica *prev);	  /* in uuid order; NULL ends */
+struct replica *replica_find(struct store *s,
+			     const struct uuid *group);		     /* NULL; never a staging one */
+struct replica *replica_next(struct store *s, struct replica *prev); /* in uuid order; NULL ends */
 
 void replica_status(const struct replica *r, struct replica_status *ret);
-uint32_t replica_epochs(const struct replica *r, struct epoch_entry *ret, uint32_t max); /* oldest first */
+uint32_t replica_epochs(const struct replica *r, struct epoch_entry *ret,
+			uint32_t max); /* oldest first */
 struct record_pool *replica_records(struct replica *r);
 
 /*
@@ -99,8 +102,8 @@ struct replica_read {
 	uint32_t count;
 	uint64_t block;
 	uint8_t *data;
-	uint64_t bad_block;	  /* out */
-	uint32_t *crcs;		  /* out, may be NULL: CRC32C of each block */
+	uint64_t bad_block; /* out */
+	uint32_t *crcs;	    /* out, may be NULL: CRC32C of each block */
 	/* fields below are private */
 	struct op op;
 	struct replica *r;

@@ -77,13 +77,15 @@ static void apply_extents(struct replica *r, const struct journal_uncommitted *u
 			continue;
 		if (e.kind != EXTENT_DATA) {
 			rc = index_put_range(r->index, e.volume, e.block, count,
-					     e.kind == EXTENT_ZERO ? INDEX_ZERO : INDEX_DISCARD, lsn);
+					     e.kind == EXTENT_ZERO ? INDEX_ZERO : INDEX_DISCARD,
+					     lsn);
 			continue;
 		}
 		for (uint32_t b = 0; b < count && rc == 0; b++)
-			rc = index_put_data(r->index, e.volume, e.block + b,
-					    u->off + (uint64_t)(1 + e.payload_block + b) * BLOCK_BYTES,
-					    record_crc_at(u->header, &u->view, e.payload_block + b), lsn);
+			rc = index_put_data(
+				r->index, e.volume, e.block + b,
+				u->off + (uint64_t)(1 + e.payload_block + b) * BLOCK_BYTES,
+				record_crc_at(u->header, &u->view, e.payload_block + b), lsn);
 	}
 	assert(rc == 0); /* C1 */
 }
@@ -156,7 +158,8 @@ int replica_apply_first(struct replica *r, bool may_grow)
 		rc = apply_volume(r, &u);
 		break;
 	case RECORD_EPOCH:
-		if (record_epoch_decode(record_body(u.header, &u.view), u.view.body_bytes, &epoch) == 0) {
+		if (record_epoch_decode(record_body(u.header, &u.view), u.view.body_bytes,
+					&epoch) == 0) {
 			r->last_forced_epoch = epoch.last_forced_epoch;
 			r->content_generation = epoch.content_generation;
 		}

@@ -11,7 +11,8 @@
 #include "engine/store/map.h"
 
 /* Make the in-memory replica of a checkpointed root (maps opened by map_open); nothing is read yet. */
-MUST_CHECK int replica_from_root(struct store *s, const struct replica_root *root, struct replica **ret);
+MUST_CHECK int replica_from_root(struct store *s, const struct replica_root *root,
+				 struct replica **ret);
 /* Scan its journal, rebuild index, epochs, tail; commit := max(fold, newest commit LSN told in its
  * own records).  Starts a fresh segment at the tail before the first append.
  * done: 0 (has_hole may be set), -ERR_IO, -ERR_CORRUPT. */
@@ -34,7 +35,8 @@ void replica_checkpointed(struct replica *r, const struct replica_root *root);
  * (journal_root of replica_to_root uses it). */
 
 struct index *replica_index(struct replica *r);
-struct map *replica_map(struct replica *r, uint32_t volume); /* NULL: no such volume (deleted: skip its items) */
+struct map *replica_map(struct replica *r,
+			uint32_t volume); /* NULL: no such volume (deleted: skip its items) */
 struct lsn replica_commit_lsn(const struct replica *r);
 struct lsn replica_fold_lsn(const struct replica *r);
 bool replica_fold_wanted(const struct replica *r); /* journal share or index above half, or idle */

@@ -39,7 +39,8 @@ static int header_check(const struct replica *r, struct lsn lsn, const uint8_t *
 		return rc;
 	memcpy(&magic, block, 4);
 	if (magic != RECORD_MAGIC || record_decode_local(block, &local) < 0 ||
-	    local.segment_seq != at.seq || local.segment_salt != at.salt || local.segment_block != at.block)
+	    local.segment_seq != at.seq || local.segment_salt != at.salt ||
+	    local.segment_block != at.block)
 		return -ERR_INVALID;
 	if (record_decode(block, RECORD_LOGICAL_BYTES_MAX, ret_view) < 0 ||
 	    !uuid_equal(&ret_view->group, &r->group) || ret_view->begin.v != lsn.v ||
@@ -48,8 +49,8 @@ static int header_check(const struct replica *r, struct lsn lsn, const uint8_t *
 	return 0;
 }
 
-static void disk_read(struct replica *r, struct read_job *job, struct op *op, uint64_t off, void *data,
-		      uint64_t bytes)
+static void disk_read(struct replica *r, struct read_job *job, struct op *op, uint64_t off,
+		      void *data, uint64_t bytes)
 {
 	completion_arm(&job->reqs[0].done, op, WAIT_DISK);
 	disk_io(store_disk(r->s), &job->reqs[0], DISK_READ, 0, off, data, bytes);
@@ -116,7 +117,8 @@ static int jread_header(struct replica_journal_read *q, struct read_job *job)
 	record_add_payload(job->record, b, b->data, view.payload_blocks);
 	rc = journal_locate(r->journal, q->lsn, &at);
 	assert(rc == 0); /* header_check just did */
-	disk_read(r, job, &q->op, at.off + RECORD_HEADER_BYTES, b->data, view.payload_blocks * BLOCK_BYTES);
+	disk_read(r, job, &q->op, at.off + RECORD_HEADER_BYTES, b->data,
+		  view.payload_blocks * BLOCK_BYTES);
 	buf_unref(&b);
 	return 1;
 }
@@ -204,7 +206,9 @@ static void chain_at_step(struct op *op)
 			return; /* wait: the disk */
 		}
 	} else {
-		rc = w->job->reqs[0].done.rc < 0 ? -ERR_IO : header_check(q->r, q->lsn, w->job->scratch, &view);
+		rc = w->job->reqs[0].done.rc < 0
+			     ? -ERR_IO
+			     : header_check(q->r, q->lsn, w->job->scratch, &view);
 		if (rc == 0)
 			q->chain = view.prev_chain;
 	}

@@ -175,8 +175,8 @@ static int build(struct replica_maker *m)
 	struct replica *r;
 	int rc;
 
-	if (stage != NULL && (stage->epoch_count > EPOCHS_MAX || stage->volume_count > VOLUMES_MAX ||
-			      begin.v % BLOCK_BYTES != 0))
+	if (stage != NULL && (stage->epoch_count > EPOCHS_MAX ||
+			      stage->volume_count > VOLUMES_MAX || begin.v % BLOCK_BYTES != 0))
 		return -ERR_INVALID;
 	rc = replica_make(m->s, &spec, &r);
 	if (rc < 0)
@@ -267,7 +267,8 @@ static void make(struct store *s, const struct uuid *group, const char *name,
 	op_wake(&m->op);
 }
 
-void replica_create(struct store *s, const struct uuid *group, const char *name, struct completion *done)
+void replica_create(struct store *s, const struct uuid *group, const char *name,
+		    struct completion *done)
 {
 	if (store_is_failed(s))
 		completion_fire(done, -ERR_FAILED);

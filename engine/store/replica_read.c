@@ -160,7 +160,8 @@ static int read_memory(struct replica_read *rd, uint32_t i)
 
 		if (nth < blocks) {
 			memcpy(rd->data + (size_t)i * BLOCK_BYTES,
-			       (uint8_t *)rec->iov[v].iov_base + (size_t)nth * BLOCK_BYTES, BLOCK_BYTES);
+			       (uint8_t *)rec->iov[v].iov_base + (size_t)nth * BLOCK_BYTES,
+			       BLOCK_BYTES);
 			return 0;
 		}
 		nth -= blocks;
@@ -211,10 +212,12 @@ static void read_verify(struct replica_read *rd, struct read_job *job)
 	for (uint32_t k = 0; k < job->runs; k++) {
 		bool io_failed = job->reqs[k].done.rc < 0;
 
-		for (uint32_t i = job->run_begin[k]; i < job->run_begin[k] + job->run_count[k]; i++) {
+		for (uint32_t i = job->run_begin[k]; i < job->run_begin[k] + job->run_count[k];
+		     i++) {
 			struct read_place *p = &job->places[i];
 
-			if (!io_failed && crc32c(rd->data + (size_t)i * BLOCK_BYTES, BLOCK_BYTES) == p->crc) {
+			if (!io_failed &&
+			    crc32c(rd->data + (size_t)i * BLOCK_BYTES, BLOCK_BYTES) == p->crc) {
 				p->wanted = 0; /* D2 */
 				continue;
 			}
@@ -222,7 +225,9 @@ static void read_verify(struct replica_read *rd, struct read_job *job)
 			p->unreadable = io_failed; /* tells IO from CORRUPT at the end */
 			if (p->tried > 1 && rd->r->env->counters != NULL)
 				counter_add(rd->r->env->counters,
-					    p->source == READ_HOME ? CTR_CHECKSUM_HOME : CTR_CHECKSUM_JOURNAL, 1);
+					    p->source == READ_HOME ? CTR_CHECKSUM_HOME
+								   : CTR_CHECKSUM_JOURNAL,
+					    1);
 		}
 	}
 }
@@ -271,7 +276,8 @@ static void read_step(struct op *op)
 		case READ_PLAN:
 			rc = job->load.done.rc; /* of a leaf we waited for, else 0 */
 			if (rc == 0)
-				rc = ++job->attempts > ATTEMPTS_MAX ? -ERR_CORRUPT : read_plan(rd, job);
+				rc = ++job->attempts > ATTEMPTS_MAX ? -ERR_CORRUPT
+								    : read_plan(rd, job);
 			if (rc == 1)
 				return; /* wait: a leaf */
 			if (rc == -ERR_CORRUPT && job->places[rd->bad_block - rd->block].unreadable)

@@ -47,7 +47,8 @@ static int volumes_from_root(struct replica *r, const struct replica_root *root)
 
 int replica_from_root(struct store *s, const struct replica_root *root, struct replica **ret)
 {
-	struct replica_spec spec = {.group = root->group, .name = root->name,
+	struct replica_spec spec = {.group = root->group,
+				    .name = root->name,
 				    .staging = (root->flags & REPLICA_FLAG_STAGING) != 0};
 	struct journal_opts opts;
 	struct replica *r;
@@ -130,8 +131,8 @@ static void recover_step(struct op *op)
 		r->commit_time = clock_now(r->env->clock);
 		assert(r->commit.v <= journal_tail(r->journal).v); /* G2 */
 		log_info(r->env->log, "store",
-			 "group %s: journal recovered, fold %" PRIu64 " commit %" PRIu64 " tail %" PRIu64
-			 ", read %" PRIu64 " bytes",
+			 "group %s: journal recovered, fold %" PRIu64 " commit %" PRIu64
+			 " tail %" PRIu64 ", read %" PRIu64 " bytes",
 			 r->name, r->fold.v, r->commit.v, journal_tail(r->journal).v,
 			 r->recovery.read_bytes);
 	}
@@ -172,7 +173,8 @@ int replica_to_root(struct replica *r, struct lsn fold, struct replica_root *ret
 		if (v->map != NULL)
 			map_root_get(v->map, &ret_root->volumes[n]);
 		ret_root->volumes[n].volume = v->v;
-		ret_root->volumes[n].volume.used_bytes = v->map != NULL ? map_used_bytes(v->map) : 0;
+		ret_root->volumes[n].volume.used_bytes =
+			v->map != NULL ? map_used_bytes(v->map) : 0;
 		n++;
 	}
 	ret_root->volume_count = n;
@@ -191,7 +193,8 @@ void replica_checkpointed(struct replica *r, const struct replica_root *root)
 	index_drop_below(r->index, root->fold); /* L2 */
 	freed = journal_trim_to(r->journal, &root->journal);
 	if (freed) {
-		for (struct replica *x = store_first_replica(s); x != NULL; x = store_next_replica(s, x))
+		for (struct replica *x = store_first_replica(s); x != NULL;
+		     x = store_next_replica(s, x))
 			replica_space_freed(x);
 	} else if (r->was_full) {
 		replica_space_freed(r); /* the index has room again; or the journal of another */

@@ -54,8 +54,8 @@ int root_group_decode(const struct disk_group *d, struct replica_root *ret)
 	if (d->epoch_count > EPOCHS_MAX || d->volume_count > VOLUMES_MAX ||
 	    memchr(d->name, 0, sizeof(d->name)) == NULL || (d->flags & ~REPLICA_FLAG_STAGING) != 0)
 		return -ERR_CORRUPT; /* RC1 */
-	if (!lsn_ok(d->fold) || !lsn_ok(d->commit) || !lsn_ok(d->durable_known) || !lsn_ok(d->journal_trim) ||
-	    d->fold > d->commit)
+	if (!lsn_ok(d->fold) || !lsn_ok(d->commit) || !lsn_ok(d->durable_known) ||
+	    !lsn_ok(d->journal_trim) || d->fold > d->commit)
 		return -ERR_CORRUPT;
 	memcpy(ret->group.b, d->group, sizeof(d->group));
 	memcpy(ret->name, d->name, sizeof(d->name));
@@ -102,8 +102,8 @@ void root_volume_encode(const struct volume_root *v, uint32_t group, struct disk
 int root_volume_decode(const struct disk_volume *d, uint64_t disk_bytes, struct volume_root *ret)
 {
 	memset(ret, 0, sizeof(*ret));
-	if (d->slot >= VOLUMES_MAX || d->depth > MAP_DEPTH_MAX || memchr(d->name, 0, sizeof(d->name)) == NULL ||
-	    d->bytes > 1ull << 60)
+	if (d->slot >= VOLUMES_MAX || d->depth > MAP_DEPTH_MAX ||
+	    memchr(d->name, 0, sizeof(d->name)) == NULL || d->bytes > 1ull << 60)
 		return -ERR_CORRUPT;
 	if (d->root.address != DISK_NONE &&
 	    (d->root.address % PAGE_BYTES != 0 || d->root.address > disk_bytes - PAGE_BYTES))
@@ -151,10 +151,11 @@ static int ghost_add(struct root_list *l, const struct volume_root *v)
 	return 0;
 }
 
-int root_list_volumes(struct root_list *l, uint32_t page, const struct disk_volumes *d, uint32_t entries,
-		      uint64_t disk_bytes)
+int root_list_volumes(struct root_list *l, uint32_t page, const struct disk_volumes *d,
+		      uint32_t entries, uint64_t disk_bytes)
 {
-	for (uint32_t k = 0; k < VOLUMES_PER_PAGE && (uint64_t)page * VOLUMES_PER_PAGE + k < entries; k++) {
+	for (uint32_t k = 0;
+	     k < VOLUMES_PER_PAGE && (uint64_t)page * VOLUMES_PER_PAGE + k < entries; k++) {
 		const struct disk_volume *from = &d->volumes[k];
 		struct replica_root *root;
 		struct volume_root v, *more;

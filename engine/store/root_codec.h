@@ -13,7 +13,8 @@ void root_group_encode(const struct replica_root *root, struct disk_group *ret);
 /* ret->volumes is left NULL. -ERR_CORRUPT. */
 MUST_CHECK int root_group_decode(const struct disk_group *d, struct replica_root *ret);
 void root_volume_encode(const struct volume_root *v, uint32_t group, struct disk_volume *ret);
-MUST_CHECK int root_volume_decode(const struct disk_volume *d, uint64_t disk_bytes, struct volume_root *ret);
+MUST_CHECK int root_volume_decode(const struct disk_volume *d, uint64_t disk_bytes,
+				  struct volume_root *ret);
 
 /* All roots of a checkpoint, collected page by page. */
 struct root_list {

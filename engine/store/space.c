@@ -106,8 +106,8 @@ int space_open(uint64_t bytes, uint64_t segment_bytes, struct space **ret_space)
 	uint64_t count = bytes / segment_bytes;
 	struct space *sp;
 
-	if (bytes < STORE_BYTES_MIN || segment_bytes < SEGMENT_BYTES_MIN || segment_bytes > SEGMENT_BYTES_MAX ||
-	    count >= UINT32_MAX || count < 2 * SUPER_COPIES)
+	if (bytes < STORE_BYTES_MIN || segment_bytes < SEGMENT_BYTES_MIN ||
+	    segment_bytes > SEGMENT_BYTES_MAX || count >= UINT32_MAX || count < 2 * SUPER_COPIES)
 		return -ERR_INVALID;
 	sp = calloc(1, sizeof(*sp));
 	if (sp == NULL)
@@ -181,7 +181,8 @@ void space_set_replicas(struct space *sp, uint32_t count)
 	sp->replicas = count;
 }
 
-int space_segment_take(struct space *sp, enum segment_kind kind, bool guaranteed, uint32_t *ret_segment)
+int space_segment_take(struct space *sp, enum segment_kind kind, bool guaranteed,
+		       uint32_t *ret_segment)
 {
 	uint32_t i = sp->free_from;
 	uint32_t keep = 0;
@@ -399,7 +400,8 @@ uint64_t space_journal_used_bytes(const struct space *sp)
 uint64_t space_used_bytes(const struct space *sp)
 {
 	return sp->chunks_used * CHUNK_BYTES + sp->pages_used * PAGE_BYTES +
-	       (uint64_t)(sp->journal_count - sp->journal_given + sp->super_count) * sp->segment_bytes;
+	       (uint64_t)(sp->journal_count - sp->journal_given + sp->super_count) *
+		       sp->segment_bytes;
 }
 
 void space_watch_journal(struct space *sp, struct op *op)
@@ -408,7 +410,8 @@ void space_watch_journal(struct space *sp, struct op *op)
 		if (sp->watchers[i] == op)
 			return;
 	if (sp->watcher_count == sp->watcher_max) {
-		struct op **more = realloc(sp->watchers, (sp->watcher_max + WATCHERS_STEP) * sizeof(struct op *));
+		struct op **more = realloc(sp->watchers,
+					   (sp->watcher_max + WATCHERS_STEP) * sizeof(struct op *));
 
 		if (more == NULL) {
 			op_wake(op); /* it will ask again */
@@ -462,7 +465,8 @@ int space_segments_decode(struct space *sp, uint32_t page, const struct disk_seg
 		if (i >= sp->segment_count)
 			break;
 		g = &sp->segments[i];
-		if (from->kind > SEGMENT_SUPER || (from->kind == SEGMENT_SUPER) != (g->kind == SEGMENT_SUPER))
+		if (from->kind > SEGMENT_SUPER ||
+		    (from->kind == SEGMENT_SUPER) != (g->kind == SEGMENT_SUPER))
 			return -ERR_CORRUPT;
 		if (g->kind != SEGMENT_FREE && g->kind != SEGMENT_SUPER)
 			return -ERR_CORRUPT; /* decoded twice */
@@ -478,9 +482,11 @@ int space_segments_decode(struct space *sp, uint32_t page, const struct disk_seg
 			continue;
 		memcpy(g->chunks, from->chunks, sizeof(g->chunks));
 		memcpy(g->chunks_busy, from->chunks, sizeof(g->chunks));
-		if (bits_count(g->chunks, words) != g->used || bits_count(g->chunks, CHUNK_WORDS) != g->used)
+		if (bits_count(g->chunks, words) != g->used ||
+		    bits_count(g->chunks, CHUNK_WORDS) != g->used)
 			return -ERR_CORRUPT;
-		if (sp->chunks_per_segment % 64 != 0 && g->chunks[words - 1] >> (sp->chunks_per_segment % 64) != 0)
+		if (sp->chunks_per_segment % 64 != 0 &&
+		    g->chunks[words - 1] >> (sp->chunks_per_segment % 64) != 0)
 			return -ERR_CORRUPT;
 		sp->home_count++;
 		sp->chunks_used += g->used;
@@ -519,7 +525,8 @@ int space_bitmaps_decode(struct space *sp, uint32_t page, const struct disk_bitm
 {
 	uint32_t words = sp->pages_per_segment / 64;
 
-	if (page > sp->segment_count / BITMAPS_PER_PAGE || slots_grow(sp, (page + 1) * BITMAPS_PER_PAGE) < 0)
+	if (page > sp->segment_count / BITMAPS_PER_PAGE ||
+	    slots_grow(sp, (page + 1) * BITMAPS_PER_PAGE) < 0)
 		return page > sp->segment_count / BITMAPS_PER_PAGE ? -ERR_CORRUPT : -ERR_NOMEM;
 	for (uint32_t k = 0; k < BITMAPS_PER_PAGE; k++) {
 		uint32_t s = page * BITMAPS_PER_PAGE + k;
@@ -549,7 +556,8 @@ int space_decoded(struct space *sp)
 		if (sp->slots[s].segment == SEGMENT_NONE)
 			continue;
 		g = &sp->segments[sp->slots[s].segment];
-		if (g->kind != SEGMENT_META || g->slot != s || g->used != bits_count(sp->slots[s].used, PAGE_WORDS))
+		if (g->kind != SEGMENT_META || g->slot != s ||
+		    g->used != bits_count(sp->slots[s].used, PAGE_WORDS))
 			return -ERR_CORRUPT;
 		sp->pages_used += g->used;
 		meta++;
@@ -591,7 +599,8 @@ void space_segments_encode(struct space *sp, uint32_t page, struct disk_segments
 		if (i >= sp->segment_count)
 			continue;
 		to->kind = g->kind;
-		if (g->given || ((g->kind == SEGMENT_HOME || g->kind == SEGMENT_META) && g->used == 0))
+		if (g->given ||
+		    ((g->kind == SEGMENT_HOME || g->kind == SEGMENT_META) && g->used == 0))
 			to->kind = SEGMENT_FREE;
 		if (to->kind == SEGMENT_HOME)
 			memcpy(to->chunks, g->chunks, sizeof(to->chunks));
@@ -710,7 +719,8 @@ bool space_chunk_is_used(const struct space *sp, uint64_t chunk)
 	if (chunk % CHUNK_BYTES != 0 || chunk / sp->segment_bytes >= sp->segment_count)
 		return false;
 	g = &sp->segments[chunk / sp->segment_bytes];
-	return g->kind == SEGMENT_HOME && bit_get(g->chunks, (uint32_t)(chunk % sp->segment_bytes / CHUNK_BYTES));
+	return g->kind == SEGMENT_HOME &&
+	       bit_get(g->chunks, (uint32_t)(chunk % sp->segment_bytes / CHUNK_BYTES));
 }
 
 bool space_page_is_used(const struct space *sp, uint64_t page)

@@ -34,10 +34,11 @@ void space_segment_give(struct space *sp, uint32_t segment);
 void space_segment_untake(struct space *sp, uint32_t segment);
 /* Recovery: this segment is in use by a journal although the checkpoint may call it FREE.  Segments
  * that the checkpoint calls JOURNAL and that no journal marked by the end of recovery are FREE. */
-MUST_CHECK int space_segment_mark_journal(struct space *sp, uint32_t segment); /* -ERR_CORRUPT: in use by others */
+MUST_CHECK int space_segment_mark_journal(struct space *sp,
+					  uint32_t segment); /* -ERR_CORRUPT: in use by others */
 
 MUST_CHECK int space_chunk_take(struct space *sp, uint64_t *ret_chunk); /* -ERR_FULL */
-void space_chunk_give(struct space *sp, uint64_t chunk);		/* reusable after the next checkpoint */
+void space_chunk_give(struct space *sp, uint64_t chunk); /* reusable after the next checkpoint */
 MUST_CHECK int space_page_take(struct space *sp, uint64_t *ret_page);
 void space_page_give(struct space *sp, uint64_t page);
 

@@ -21,7 +21,8 @@ void space_set_replicas(struct space *sp, uint32_t count); /* three segments eac
 /* --- loading --- */
 void space_recovery_begin(struct space *sp);
 void space_recovery_end(struct space *sp); /* JOURNAL segments that nobody marked become free */
-MUST_CHECK int space_segments_decode(struct space *sp, uint32_t page, const struct disk_segments *d);
+MUST_CHECK int space_segments_decode(struct space *sp, uint32_t page,
+				     const struct disk_segments *d);
 MUST_CHECK int space_bitmaps_decode(struct space *sp, uint32_t page, const struct disk_bitmaps *d);
 MUST_CHECK int space_decoded(struct space *sp); /* both tables fit together: 0, -ERR_CORRUPT */
 
@@ -30,7 +31,8 @@ uint32_t space_segments_pages(const struct space *sp);
 uint32_t space_bitmaps_pages(const struct space *sp); /* grows while pages are taken */
 bool space_segments_dirty(const struct space *sp, uint32_t page);
 bool space_bitmaps_dirty(const struct space *sp, uint32_t page);
-void space_segments_encode(struct space *sp, uint32_t page, struct disk_segments *ret); /* now clean */
+void space_segments_encode(struct space *sp, uint32_t page,
+			   struct disk_segments *ret); /* now clean */
 void space_bitmaps_encode(struct space *sp, uint32_t page, struct disk_bitmaps *ret);
 /* Encoding is over: what is given from now on belongs to the checkpoint after it.  No chunk or page
  * may be given until it is durable. */
@@ -42,6 +44,7 @@ enum segment_kind space_segment_kind(const struct space *sp, uint32_t segment);
 uint32_t space_segment_used(const struct space *sp, uint32_t segment); /* chunks or pages */
 bool space_chunk_is_used(const struct space *sp, uint64_t chunk);
 bool space_page_is_used(const struct space *sp, uint64_t page);
-uint64_t space_used_bytes(const struct space *sp); /* chunks, pages, journal segments, superblocks */
+uint64_t space_used_bytes(
+	const struct space *sp); /* chunks, pages, journal segments, superblocks */
 
 #endif

@@ -35,7 +35,8 @@ static void failed_from_supers(void *ctx, int rc, const char *what);
 void waits_add(struct waits *w, struct completion *done)
 {
 	if (w->count == w->max) {
-		struct completion **more = realloc(w->done, (w->max + WAITS_STEP) * sizeof(struct completion *));
+		struct completion **more =
+			realloc(w->done, (w->max + WAITS_STEP) * sizeof(struct completion *));
 
 		if (more == NULL) {
 			completion_fire(done, -ERR_NOMEM);
@@ -58,14 +59,15 @@ void waits_fire_all(struct waits *w, int rc)
 
 /* --- life --- */
 
-int store_create(struct env *env, struct disk *disk, const struct store_opts *opts, struct store **ret)
+int store_create(struct env *env, struct disk *disk, const struct store_opts *opts,
+		 struct store **ret)
 {
 	struct store *s = calloc(1, sizeof(*s));
-	struct supers_opts so = { .env = env,
-				  .disk = disk,
-				  .mutant = opts->mutant,
-				  .read_only = opts->read_only,
-				  .failed = failed_from_supers };
+	struct supers_opts so = {.env = env,
+				 .disk = disk,
+				 .mutant = opts->mutant,
+				 .read_only = opts->read_only,
+				 .failed = failed_from_supers};
 	int rc;
 
 	if (s == NULL)
@@ -91,7 +93,7 @@ int store_create(struct env *env, struct disk *disk, const struct store_opts *op
 int store_create_parts(struct store *s)
 {
 	const struct disk_super *super = supers_content(s->supers);
-	struct map_cache_opts co = { .env = s->env, .disk = s->disk };
+	struct map_cache_opts co = {.env = s->env, .disk = s->disk};
 	uint64_t memory;
 	int rc;
 
@@ -99,9 +101,11 @@ int store_create_parts(struct store *s)
 	rc = space_open(super->bytes, super->segment_bytes, &s->space);
 	if (rc < 0)
 		return rc;
-	space_set_share(s->space, s->opts.journal_percent != 0 ? s->opts.journal_percent : super->journal_percent);
+	space_set_share(s->space, s->opts.journal_percent != 0 ? s->opts.journal_percent
+							       : super->journal_percent);
 	memory = space_memory_bytes(s->space);
-	memory = s->opts.memory_bytes > memory + MEMORY_MIN ? s->opts.memory_bytes - memory : MEMORY_MIN;
+	memory = s->opts.memory_bytes > memory + MEMORY_MIN ? s->opts.memory_bytes - memory
+							    : MEMORY_MIN;
 	s->index_max = (uint32_t)(memory / 8 * 3 / INDEX_ENTRY_BYTES);
 	co.space = s->space;
 	co.store = s->uuid;
@@ -244,7 +248,8 @@ void store_fail(struct store *s, int rc, const char *what)
 		return; /* ST1 */
 	s->failed = true;
 	s->fail_rc = rc;
-	log_error(s->env->log, "store", "%s on %s failed: %s; the store stops, reopen it after repair", what,
+	log_error(s->env->log, "store",
+		  "%s on %s failed: %s; the store stops, reopen it after repair", what,
 		  s->disk->name, err_text(rc));
 	if (s->failure_watch != NULL) {
 		struct completion *c = s->failure_watch;
@@ -306,9 +311,9 @@ enum store_room store_room(const struct store *s)
 {
 	uint64_t bytes = supers_content(s->supers)->bytes, free_bytes = space_free_bytes(s->space);
 
-	return free_bytes < bytes / 16 ? STORE_ROOM_LITTLE :
-	       free_bytes < bytes / 8  ? STORE_ROOM_LOW :
-					 STORE_ROOM_OK;
+	return free_bytes < bytes / 16	? STORE_ROOM_LITTLE
+	       : free_bytes < bytes / 8 ? STORE_ROOM_LOW
+					: STORE_ROOM_OK;
 }
 
 void store_floor_get(const struct store *s, const struct uuid *group, struct store_floor *ret)

@@ -17,8 +17,9 @@
 struct store;
 
 struct store_format_opts {
-	uint64_t segment_bytes; /* 0: chosen (16 MiB, smaller for a small disk); power of two 2 MiB..256 MiB: a record never spans two */
-	struct uuid uuid;	/* the store's identity, from random */
+	uint64_t
+		segment_bytes; /* 0: chosen (16 MiB, smaller for a small disk); power of two 2 MiB..256 MiB: a record never spans two */
+	struct uuid uuid;      /* the store's identity, from random */
 	uint32_t journal_percent; /* default share, 1..90; 25 */
 };
 
@@ -34,9 +35,9 @@ void store_probe(struct env *env, struct disk *disk, struct completion *done);
 struct store_opts {
 	uint64_t memory_bytes;	  /* bound for index, leaf cache and tables together */
 	uint32_t journal_percent; /* of the store; 0: as formatted */
-	uint32_t fold_idle_ms;	  /* fold when this long idle even if there is room; 0: default 200 */
-	bool read_only;		  /* inspect and check: writes nothing, recovers in memory */
-	uint32_t mutant;	  /* seeded bug for tests (enum store_mutant), 0 in products */
+	uint32_t fold_idle_ms; /* fold when this long idle even if there is room; 0: default 200 */
+	bool read_only;	       /* inspect and check: writes nothing, recovers in memory */
+	uint32_t mutant;       /* seeded bug for tests (enum store_mutant), 0 in products */
 };
 
 /* Seeded bugs: only tests set one; each must be found by the simulator (tests/sim/README.md). */
@@ -98,7 +99,8 @@ struct store_floor {
 	uint64_t cfg;
 	uint64_t promise_ms; /* the longest grace promised to a peer's lease (QUORUM 4.4) */
 };
-void store_floor_get(const struct store *s, const struct uuid *group, struct store_floor *ret); /* as durable; zeroes if none */
+void store_floor_get(const struct store *s, const struct uuid *group,
+		     struct store_floor *ret); /* as durable; zeroes if none */
 void store_floor_set(struct store *s, const struct uuid *group, const struct store_floor *floor,
 		     struct completion *done);
 

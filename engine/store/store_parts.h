@@ -40,7 +40,8 @@ void store_remove_replica(struct store *s, struct replica *r);
 /* In the same step in which its maps are discarded: until then checkpoints still list it, so that no
  * chunk of it is ever unreachable.  Implies remove. */
 void store_forget_replica(struct store *s, struct replica *r);
-struct replica *store_first_replica(struct store *s); /* uuid order, staging after its visible one */
+struct replica *store_first_replica(
+	struct store *s); /* uuid order, staging after its visible one */
 struct replica *store_next_replica(struct store *s, struct replica *r);
 
 /* Maps. root may be empty. map_discard gives all its pages and chunks back (volume deleted,
@@ -49,8 +50,9 @@ MUST_CHECK int map_open(struct store *s, const struct volume_root *root, struct 
 /* root, root_crc, root_digest and depth as of the last map_write_out (replica_to_root fills its
  * volume_root with it). */
 void map_root_get(const struct map *m, struct volume_root *ret);
-void map_resize(struct map *m, uint64_t bytes); /* grows the tree when needed; shrink is refused earlier */
-void map_free(struct map **m);			/* memory only */
+void map_resize(struct map *m,
+		uint64_t bytes); /* grows the tree when needed; shrink is refused earlier */
+void map_free(struct map **m);	 /* memory only */
 void map_discard(struct map **m);
 
 #endif

@@ -36,10 +36,11 @@ struct fold_wait {
 struct replica_entry {
 	struct list_link link; /* store.entries, by uuid, staging after visible */
 	struct replica *r;
-	bool leaving;	     /* deleted, its trees not yet given: only checkpoints see it */
-	struct lsn commit_durable; /* a crash does not take commit back below it: fold goes no further */
-	struct lsn folded;   /* in home and map, in memory at least: >= the durable fold */
-	struct mono_ns retry; /* fold failed (space, bad record): not before */
+	bool leaving; /* deleted, its trees not yet given: only checkpoints see it */
+	struct lsn
+		commit_durable; /* a crash does not take commit back below it: fold goes no further */
+	struct lsn folded;	/* in home and map, in memory at least: >= the durable fold */
+	struct mono_ns retry;	/* fold failed (space, bad record): not before */
 	int retry_rc;
 	struct fold_wait *waits;
 	uint32_t wait_count, wait_max;
@@ -69,14 +70,16 @@ struct store {
 
 	/* Imports change maps only while no checkpoint is being captured. */
 	bool capturing;
-	uint32_t imports; /* between their first and last change */
+	uint32_t imports;	  /* between their first and last change */
 	struct list import_queue; /* import_job.link: waiting for the capture to end */
 	struct import_pool *import_pool;
 	struct store_opening *opening; /* until ready */
 };
 
-MUST_CHECK int store_create(struct env *env, struct disk *disk, const struct store_opts *opts, struct store **ret);
-MUST_CHECK int store_create_parts(struct store *s); /* after the superblock is known: space, cache, ... */
+MUST_CHECK int store_create(struct env *env, struct disk *disk, const struct store_opts *opts,
+			    struct store **ret);
+MUST_CHECK int store_create_parts(
+	struct store *s); /* after the superblock is known: space, cache, ... */
 void store_free(struct store **s);
 void store_opening_abandon(struct store *s);
 struct replica_entry *store_entry(struct store *s, const struct replica *r); /* NULL: not in it */

@@ -55,8 +55,8 @@ struct floor_waits {
 struct supers {
 	struct supers_opts opts;
 	struct disk_super content;
-	uint64_t sequence_seen;	 /* U3 */
-	uint64_t region_bytes;	 /* disk size that region places are computed from */
+	uint64_t sequence_seen; /* U3 */
+	uint64_t region_bytes;	/* disk size that region places are computed from */
 	uint32_t good;
 
 	struct op op;
@@ -69,7 +69,7 @@ struct supers {
 
 	struct op floor_op;
 	struct disk_req floor_reqs[SUPER_COPIES];
-	uint8_t *slots; /* SUPER_COPIES times FLOOR_SLOT_BYTES, aligned */
+	uint8_t *slots;		    /* SUPER_COPIES times FLOOR_SLOT_BYTES, aligned */
 	struct floor_entry *floors; /* sorted by group */
 	uint32_t floor_count;
 	uint64_t floor_sequence;
@@ -139,7 +139,8 @@ void supers_close(struct supers **sup, bool abandoned)
 
 bool supers_is_idle(const struct supers *su)
 {
-	return su->phase == SUPERS_IDLE && !su->floor_writing && !su->floor_dirty && su->waits.count == 0;
+	return su->phase == SUPERS_IDLE && !su->floor_writing && !su->floor_dirty &&
+	       su->waits.count == 0;
 }
 
 void supers_load(struct supers *su, struct completion *done)
@@ -361,9 +362,10 @@ static int load_pick(struct supers *su)
 		return 1;
 	}
 	if (best == SUPER_COPIES) {
-		log_error(su->opts.env->log, "store",
-			  "superblock of %s: no two good equal copies (%u damaged, %u of another version)",
-			  su->opts.disk->name, damaged, versions);
+		log_error(
+			su->opts.env->log, "store",
+			"superblock of %s: no two good equal copies (%u damaged, %u of another version)",
+			su->opts.disk->name, damaged, versions);
 		for (uint32_t i = 0; i < SUPER_COPIES; i++)
 			if (state[i] == 0 || state[i] == -ERR_CORRUPT)
 				return -ERR_CORRUPT;
@@ -389,10 +391,11 @@ static int load_check_features(struct supers *su)
 	uint64_t ro = su->content.ro_compat & ~STORE_RO_COMPAT_KNOWN;
 
 	if (incompat != 0 || (ro != 0 && !su->opts.read_only)) {
-		log_error(su->opts.env->log, "store",
-			  "%s uses features this version does not know (incompatible %#llx, read-only %#llx): "
-			  "open it with a newer version",
-			  su->opts.disk->name, (unsigned long long)incompat, (unsigned long long)ro);
+		log_error(
+			su->opts.env->log, "store",
+			"%s uses features this version does not know (incompatible %#llx, read-only %#llx): "
+			"open it with a newer version",
+			su->opts.disk->name, (unsigned long long)incompat, (unsigned long long)ro);
 		return -ERR_VERSION;
 	}
 	return 0;
@@ -403,9 +406,11 @@ static void load_repair(struct supers *su)
 {
 	for (uint32_t i = 0; i < SUPER_COPIES; i++) {
 		su->reqs[i].done.rc = 0;
-		if (super_check(&su->images[i], i) == 0 && super_equal(&su->images[i], &su->content))
+		if (super_check(&su->images[i], i) == 0 &&
+		    super_equal(&su->images[i], &su->content))
 			continue;
-		log_warn(su->opts.env->log, "store", "superblock copy %u of %s is stale or damaged: repaired", i,
+		log_warn(su->opts.env->log, "store",
+			 "superblock copy %u of %s is stale or damaged: repaired", i,
 			 su->opts.disk->name);
 		su->images[i] = su->content;
 		super_seal(&su->images[i], i);
@@ -470,8 +475,8 @@ static void floors_read(struct supers *su, uint32_t slot)
 	su->region_bytes = su->content.bytes;
 	for (uint32_t i = 0; i < SUPER_COPIES; i++) {
 		completion_arm(&su->floor_reqs[i].done, &su->op, 1u << i);
-		disk_io(su->opts.disk, &su->floor_reqs[i], DISK_READ, 0, slot_off(su, i, slot), slot_at(su, i),
-			FLOOR_SLOT_BYTES);
+		disk_io(su->opts.disk, &su->floor_reqs[i], DISK_READ, 0, slot_off(su, i, slot),
+			slot_at(su, i), FLOOR_SLOT_BYTES);
 	}
 }
 
@@ -486,7 +491,8 @@ static int floors_take(struct supers *su, uint32_t slot)
 		uint32_t count;
 
 		if (su->floor_reqs[i].done.rc < 0 ||
-		    floor_check(slot_at(su, i), &store, slot_off(su, i, slot), &sequence, &count) < 0)
+		    floor_check(slot_at(su, i), &store, slot_off(su, i, slot), &sequence, &count) <
+			    0)
 			continue;
 		if (sequence == su->floor_sequence)
 			su->floor_good++;
@@ -506,7 +512,8 @@ static int floors_take(struct supers *su, uint32_t slot)
 		}
 	}
 	if (slot == 1 && su->floor_sequence == 0) {
-		log_error(su->opts.env->log, "store", "no good copy of the floors of %s", su->opts.disk->name);
+		log_error(su->opts.env->log, "store", "no good copy of the floors of %s",
+			  su->opts.disk->name);
 		return -ERR_CORRUPT;
 	}
 	return 0;
@@ -537,7 +544,8 @@ static void floor_write(struct supers *su)
 		}
 		floor_seal(at, &store, su->floor_sequence, slot_off(su, i, slot), su->floor_count);
 		completion_arm(&su->floor_reqs[i].done, &su->floor_op, 1u << i);
-		disk_io(su->opts.disk, &su->floor_reqs[i], DISK_WRITE, DISK_FUA, slot_off(su, i, slot), at, bytes);
+		disk_io(su->opts.disk, &su->floor_reqs[i], DISK_WRITE, DISK_FUA,
+			slot_off(su, i, slot), at, bytes);
 	}
 }
 
@@ -583,7 +591,8 @@ static void floor_step(struct op *op)
 		waits_fire(&su->waits, 0);
 		return;
 	}
-	assert(su->phase < SUPERS_FLUSH || su->phase > SUPERS_FLOORS1); /* loading uses the buffers */
+	assert(su->phase < SUPERS_FLUSH ||
+	       su->phase > SUPERS_FLOORS1); /* loading uses the buffers */
 	writing = su->waits_writing;
 	su->waits_writing = su->waits;
 	su->waits = writing;
@@ -635,7 +644,8 @@ void supers_floor_set(struct supers *su, const struct uuid *group, const struct 
 	}
 	if (su->waits.count == su->waits.max) {
 		uint32_t max = su->waits.max + FLOOR_WAIT_STEP;
-		struct completion **more = realloc(su->waits.done, max * sizeof(struct completion *));
+		struct completion **more =
+			realloc(su->waits.done, max * sizeof(struct completion *));
 
 		if (more == NULL) {
 			completion_fire(done, -ERR_NOMEM);
@@ -668,7 +678,8 @@ uint32_t supers_floor_count(const struct supers *su)
 	return su->floor_count;
 }
 
-void supers_floor_at(const struct supers *su, uint32_t index, struct uuid *ret_group, struct store_floor *ret)
+void supers_floor_at(const struct supers *su, uint32_t index, struct uuid *ret_group,
+		     struct store_floor *ret)
 {
 	assert(index < su->floor_count);
 	*ret_group = su->floors[index].group;

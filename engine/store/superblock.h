@@ -50,6 +50,7 @@ void supers_floor_get(const struct supers *su, const struct uuid *group, struct 
 void supers_floor_set(struct supers *su, const struct uuid *group, const struct store_floor *floor,
 		      struct completion *done);
 uint32_t supers_floor_count(const struct supers *su);
-void supers_floor_at(const struct supers *su, uint32_t index, struct uuid *ret_group, struct store_floor *ret);
+void supers_floor_at(const struct supers *su, uint32_t index, struct uuid *ret_group,
+		     struct store_floor *ret);
 
 #endif

@@ -47,7 +47,7 @@ static int level_resize(struct table *t, struct space *sp, uint32_t level, uint3
 		t->max[level] = max;
 	}
 	for (uint32_t i = t->count[level]; i < count; i++)
-		pages[i] = (struct table_page){ .ref = { DISK_NONE, 0 } };
+		pages[i] = (struct table_page){.ref = {DISK_NONE, 0}};
 	t->count[level] = count;
 	return 0;
 }
@@ -97,7 +97,8 @@ int table_freshen(struct table *t, struct space *sp, uint32_t i)
 	return 0;
 }
 
-void table_index_encode(const struct table *t, uint32_t level, uint32_t i, struct disk_table_index *ret)
+void table_index_encode(const struct table *t, uint32_t level, uint32_t i,
+			struct disk_table_index *ret)
 {
 	memset(ret, 0, sizeof(*ret));
 	for (uint32_t k = 0; k < TABLE_FAN; k++) {
@@ -116,14 +117,14 @@ bool table_next_fresh(const struct table *t, uint32_t level, uint32_t *i)
 	return level < t->levels && *i < t->count[level];
 }
 
-void table_put(struct table *t, uint32_t level, uint32_t i, void *page, uint64_t seq, const struct uuid *store,
-	       struct page_writer *w)
+void table_put(struct table *t, uint32_t level, uint32_t i, void *page, uint64_t seq,
+	       const struct uuid *store, struct page_writer *w)
 {
 	struct table_page *p = &t->pages[level][i];
-	struct page_name name = { .address = p->ref.address,
-				  .kind = level == 0 ? t->kind : (uint16_t)PAGE_TABLE_INDEX,
-				  .level = (uint16_t)level,
-				  .index = i };
+	struct page_name name = {.address = p->ref.address,
+				 .kind = level == 0 ? t->kind : (uint16_t)PAGE_TABLE_INDEX,
+				 .level = (uint16_t)level,
+				 .index = i};
 
 	assert(p->fresh);
 	p->ref.crc = page_seal(page, &name, seq, store);
@@ -133,7 +134,7 @@ void table_put(struct table *t, uint32_t level, uint32_t i, void *page, uint64_t
 
 struct disk_table table_root(const struct table *t, uint32_t entries)
 {
-	struct disk_table d = { .root = { DISK_NONE, 0 }, .entries = entries };
+	struct disk_table d = {.root = {DISK_NONE, 0}, .entries = entries};
 
 	if (t->levels > 0) {
 		d.pages = t->count[0];
@@ -160,8 +161,9 @@ static bool load_batch(struct table_load *l)
 	l->batch = n < TABLE_LOADS ? n : TABLE_LOADS;
 	for (uint32_t i = 0; i < l->batch; i++) {
 		completion_arm(&l->reqs[i].done, &l->op, 1u << i);
-		disk_io(l->disk, &l->reqs[i], DISK_READ, 0, t->pages[l->level][l->next + i].ref.address,
-			l->pages + i * PAGE_BYTES, PAGE_BYTES);
+		disk_io(l->disk, &l->reqs[i], DISK_READ, 0,
+			t->pages[l->level][l->next + i].ref.address, l->pages + i * PAGE_BYTES,
+			PAGE_BYTES);
 		l->bytes += PAGE_BYTES;
 	}
 	return l->batch > 0;
@@ -178,18 +180,19 @@ static int load_page(struct table_load *l, uint32_t i)
 	struct table *t = l->table;
 	uint32_t at = l->next + i;
 	const uint8_t *page = l->pages + i * PAGE_BYTES;
-	struct page_name name = { .address = t->pages[l->level][at].ref.address,
-				  .crc = t->pages[l->level][at].ref.crc,
-				  .kind = l->level == 0 ? t->kind : (uint16_t)PAGE_TABLE_INDEX,
-				  .level = (uint16_t)l->level,
-				  .index = at };
+	struct page_name name = {.address = t->pages[l->level][at].ref.address,
+				 .crc = t->pages[l->level][at].ref.crc,
+				 .kind = l->level == 0 ? t->kind : (uint16_t)PAGE_TABLE_INDEX,
+				 .level = (uint16_t)l->level,
+				 .index = at};
 	const struct disk_table_index *d = (const void *)page;
 	int rc = l->reqs[i].done.rc;
 
 	if (rc == 0)
 		rc = page_check(page, &name, &l->store);
 	if (rc < 0) {
-		log_error(l->env->log, "store", "table page %u (kind %u, level %u) at %llu of %s: %s", at, t->kind,
+		log_error(l->env->log, "store",
+			  "table page %u (kind %u, level %u) at %llu of %s: %s", at, t->kind,
 			  l->level, (unsigned long long)name.address, l->disk->name, err_text(rc));
 		return rc;
 	}

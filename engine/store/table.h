@@ -21,7 +21,7 @@ struct table_page {
 };
 
 struct table {
-	uint16_t kind; /* enum page_kind of the leaves */
+	uint16_t kind;	 /* enum page_kind of the leaves */
 	uint32_t levels; /* 0: no pages */
 	uint32_t count[TABLE_LEVELS_MAX], max[TABLE_LEVELS_MAX];
 	struct table_page *pages[TABLE_LEVELS_MAX];
@@ -35,7 +35,8 @@ MUST_CHECK int table_resize(struct table *t, struct space *sp, uint32_t pages);
 /* A fresh address for leaf page i and all index pages above, once per checkpoint. -ERR_FULL. */
 MUST_CHECK int table_freshen(struct table *t, struct space *sp, uint32_t i);
 /* Index page i of a level >= 1, from the refs below. */
-void table_index_encode(const struct table *t, uint32_t level, uint32_t i, struct disk_table_index *ret);
+void table_index_encode(const struct table *t, uint32_t level, uint32_t i,
+			struct disk_table_index *ret);
 /* The next fresh page at or after *i of the level; false: none. */
 bool table_next_fresh(const struct table *t, uint32_t level, uint32_t *i);
 /* Seal and put: sets ref.crc and clears fresh.  Only with room in w. */

@@ -29,10 +29,10 @@
 #include "engine/port/mailbox.h"
 #include "engine/port/net.h"
 #include "engine/uring/address.h"
-#include "engine/uring/socket.h"
 #include "engine/uring/loop.h"
 #include "engine/uring/mailbox.h"
 #include "engine/uring/req.h"
+#include "engine/uring/socket.h"
 
 #define CONNECT_NS (5 * SEC_NS)
 #define RESOLVERS_MAX 16u

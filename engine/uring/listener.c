@@ -26,9 +26,9 @@
 #include "engine/base/types.h"
 #include "engine/port/net.h"
 #include "engine/uring/address.h"
-#include "engine/uring/socket.h"
 #include "engine/uring/net.h"
 #include "engine/uring/req.h"
+#include "engine/uring/socket.h"
 
 #define BACKLOG 128
 #define PAUSE_MS 100u

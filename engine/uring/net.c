@@ -10,9 +10,9 @@
 
 #include "engine/base/err.h"
 #include "engine/port/net.h"
-#include "engine/uring/socket.h"
 #include "engine/uring/connect.h"
 #include "engine/uring/listener.h"
+#include "engine/uring/socket.h"
 
 struct uring_net {
 	struct net net;

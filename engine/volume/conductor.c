@@ -58,7 +58,8 @@ int conductor_open(struct env *env, const struct conductor_opts *opts, struct co
 	for (uint32_t i = 0; i < opts->site_count; i++) {
 		if (c->sites[i].id == opts->site)
 			continue;
-		c->peers[c->peer_count++] = (struct conductor_peer){.site = c->sites[i].id, .lost_at = c->boot};
+		c->peers[c->peer_count++] =
+			(struct conductor_peer){.site = c->sites[i].id, .lost_at = c->boot};
 	}
 	*ret = c;
 	return 0;
@@ -162,8 +163,9 @@ static void conductor_failure(struct conductor *c)
 
 	if (!c->store_failed && store_is_failed(c->store)) {
 		c->store_failed = true;
-		conductor_event(c, EVENT_STORE, NULL, "ok", "failed", 0, 0,
-				"a write or flush of the store failed: this site gives up its roles");
+		conductor_event(
+			c, EVENT_STORE, NULL, "ok", "failed", 0, 0,
+			"a write or flush of the store failed: this site gives up its roles");
 		conductor_wake_groups(c);
 	}
 	if (!c->store_failed || c->failure_told)
@@ -188,9 +190,11 @@ static void conductor_peers(struct conductor *c)
 		    (ps.up == p->up && (!ps.up || ps.session == p->session)))
 			continue;
 		if (p->up) /* silence began before the session was given up for it */
-			p->lost_at = ps.last_heard.v != 0 ? ps.last_heard : clock_now(c->env->clock);
-		conductor_event(c, EVENT_PEER, NULL, p->up ? "up" : "down", ps.up ? "up" : "down", 0, 0, "%s: %s",
-				conductor_site_name(c, p->site), ps.up ? "connected" : ps.error);
+			p->lost_at =
+				ps.last_heard.v != 0 ? ps.last_heard : clock_now(c->env->clock);
+		conductor_event(c, EVENT_PEER, NULL, p->up ? "up" : "down", ps.up ? "up" : "down",
+				0, 0, "%s: %s", conductor_site_name(c, p->site),
+				ps.up ? "connected" : ps.error);
 		LIST_FOR_EACH(n, &c->groups) {
 			struct group *g = container_of(n, struct group, link);
 
@@ -248,7 +252,8 @@ static void conductor_pong(struct conductor *c, const struct link_msg *m)
 
 		if (g == NULL || lg->granted == 0)
 			continue;
-		rules_granted(&g->rules, authority_view(c->authority, &g->uuid), lg->epoch, m->sent, lease_ms);
+		rules_granted(&g->rules, authority_view(c->authority, &g->uuid), lg->epoch, m->sent,
+			      lease_ms);
 		op_wake(&g->op);
 	}
 }
@@ -321,7 +326,8 @@ static void conductor_add_group(struct conductor *c, const struct uuid *uuid, co
 	if (g == NULL)
 		return;
 	c->group_count++;
-	for (struct list_link *n = list_first(&c->groups); n != NULL; n = list_next(&c->groups, n)) {
+	for (struct list_link *n = list_first(&c->groups); n != NULL;
+	     n = list_next(&c->groups, n)) {
 		struct group *o = container_of(n, struct group, link);
 
 		if (strcmp(o->name, g->name) > 0) { /* before o: name order */
@@ -339,7 +345,8 @@ static void conductor_reap(struct conductor *c)
 		struct group *g = container_of(n, struct group, link);
 
 		if (g->dropped && replica_find(c->store, &g->uuid) == NULL)
-			group_refresh_volumes(g); /* none is left: they go with their last clients */
+			group_refresh_volumes(
+				g); /* none is left: they go with their last clients */
 		group_reap_volumes(g);
 		if (!g->dropped || !group_is_idle(g) || replica_find(c->store, &g->uuid) != NULL ||
 		    !list_empty(&g->volumes))
@@ -361,7 +368,8 @@ static void conductor_views(struct conductor *c)
 	const struct authority_status *as = authority_status(c->authority);
 	const struct vg_view *v;
 
-	for (struct replica *r = replica_next(c->store, NULL); r != NULL; r = replica_next(c->store, r)) {
+	for (struct replica *r = replica_next(c->store, NULL); r != NULL;
+	     r = replica_next(c->store, r)) {
 		struct replica_status st;
 
 		replica_status(r, &st);
@@ -403,16 +411,20 @@ static void conductor_pings(struct conductor *c)
 			struct replica *r = replica_find(c->store, &g->uuid);
 			struct replica_status st;
 
-			if (!g->eff.ping || r == NULL || vg_site_index(&g->view, c->peers[i].site) < 0)
+			if (!g->eff.ping || r == NULL ||
+			    vg_site_index(&g->view, c->peers[i].site) < 0)
 				continue;
 			if (m->group_count == LINK_GROUPS_MAX) {
 				(void)!repl_link_send(c->repl, c->peers[i].site, m);
 				m->group_count = 0;
 			}
 			replica_status(r, &st);
-			m->groups[m->group_count++] = (struct link_group){
-				.group = g->uuid, .epoch = g->view.epoch, .cfg = g->view.cfg, .head = st.tail,
-				.commit = st.commit, .role = 1};
+			m->groups[m->group_count++] = (struct link_group){.group = g->uuid,
+									  .epoch = g->view.epoch,
+									  .cfg = g->view.cfg,
+									  .head = st.tail,
+									  .commit = st.commit,
+									  .role = 1};
 		}
 		if (m->group_count > 0)
 			(void)!repl_link_send(c->repl, c->peers[i].site, m);

@@ -27,7 +27,7 @@ struct conductor_site {
 };
 
 struct conductor_opts {
-	uint32_t site; /* own id */
+	uint32_t site;			    /* own id */
 	const struct conductor_site *sites; /* every data site, own too */
 	uint32_t site_count;
 	struct conductor_timers timers;
@@ -38,7 +38,8 @@ struct conductor_opts {
 };
 
 /* The conductor owns the repl object of the site (opened by conductor_set_repl before start). */
-MUST_CHECK int conductor_open(struct env *env, const struct conductor_opts *opts, struct conductor **ret);
+MUST_CHECK int conductor_open(struct env *env, const struct conductor_opts *opts,
+			      struct conductor **ret);
 /* The op that repl and authority must wake. */
 struct op *conductor_op(struct conductor *c);
 void conductor_start(struct conductor *c, struct repl *repl); /* repl NULL: a site alone */
@@ -56,9 +57,9 @@ struct group_create_spec {
 	char name[NAME_BYTES_MAX + 1];
 	char sync_site[SITE_NAME_BYTES_MAX + 1];    /* "": none */
 	char primary_site[SITE_NAME_BYTES_MAX + 1]; /* "": this site */
-	bool ack_received;	  /* -ERR_UNSUPPORTED in this version */
-	bool on_peer_loss_stop;	  /* --on-peer-loss stop */
-	uint32_t min_isr;	  /* 1 or 2 */
+	bool ack_received;			    /* -ERR_UNSUPPORTED in this version */
+	bool on_peer_loss_stop;			    /* --on-peer-loss stop */
+	uint32_t min_isr;			    /* 1 or 2 */
 };
 
 struct volume_create_spec {
@@ -71,7 +72,7 @@ struct volume_create_spec {
 enum request_kind {
 	REQUEST_GROUP_CREATE,
 	REQUEST_GROUP_DELETE, /* group; force; refused with -ERR_IN_USE while volumes exist without force */
-	REQUEST_GROUP_SET,    /* group; on_peer_loss_stop, min_isr */
+	REQUEST_GROUP_SET, /* group; on_peer_loss_stop, min_isr */
 	REQUEST_VOLUME_CREATE,
 	REQUEST_VOLUME_RESIZE, /* group/volume, bytes: grow only */
 	REQUEST_VOLUME_DELETE, /* -ERR_IN_USE while clients are attached */
@@ -100,15 +101,23 @@ void conductor_submit(struct conductor *c, struct conductor_request *req);
 
 enum group_role { GROUP_ROLE_NONE, GROUP_ROLE_PRIMARY, GROUP_ROLE_SECONDARY };
 enum group_state { /* words of INTERFACE.md; see group_state_word */
-	GROUP_STARTING, GROUP_SINGLE, GROUP_IN_SYNC, GROUP_DEGRADED, GROUP_RESYNCING,
-	GROUP_SUSPENDED, GROUP_FAILED, GROUP_BLOCKED, GROUP_ASYNC,
+		   GROUP_STARTING,
+		   GROUP_SINGLE,
+		   GROUP_IN_SYNC,
+		   GROUP_DEGRADED,
+		   GROUP_RESYNCING,
+		   GROUP_SUSPENDED,
+		   GROUP_FAILED,
+		   GROUP_BLOCKED,
+		   GROUP_ASYNC,
 };
 const char *group_state_word(enum group_state s);
 const char *group_role_word(enum group_role r);
 
 struct group_peer_status {
 	uint32_t site;
-	const char *state; /* streaming | catching-up | resyncing | joining | connecting | down | paused */
+	const char *
+		state; /* streaming | catching-up | resyncing | joining | connecting | down | paused */
 	bool durable_known;
 	struct lsn durable;
 	uint64_t lag_bytes;
@@ -127,7 +136,7 @@ struct group_status {
 	char guarantee[REQUEST_TEXT_BYTES]; /* the sentence of INTERFACE.md */
 	uint32_t primary;		    /* site id; 0 unknown */
 	uint64_t epoch, cfg;
-	uint32_t isr_mask, ack_mask;	    /* bit (1 << site id) */
+	uint32_t isr_mask, ack_mask; /* bit (1 << site id) */
 	struct lsn head, commit, fold;
 	uint64_t content_generation;
 	struct group_peer_status peers[SITES_MAX];
@@ -136,7 +145,7 @@ struct group_status {
 	uint64_t state_age_ms; /* secondary: how old what it knows of the primary is */
 	bool on_peer_loss_stop;
 	uint32_t min_isr;
-	bool orphan; /* in the store, unknown to the authority: never served */
+	bool orphan;		    /* in the store, unknown to the authority: never served */
 	struct wall_ns newest_time; /* newest record here */
 };
 
@@ -150,7 +159,8 @@ struct volume_status {
 
 /* index 0.. in name order; false at the end. */
 bool conductor_group_status(struct conductor *c, uint32_t index, struct group_status *ret);
-bool conductor_volume_status(struct conductor *c, const char *group, uint32_t index, struct volume_status *ret);
+bool conductor_volume_status(struct conductor *c, const char *group, uint32_t index,
+			     struct volume_status *ret);
 const char *conductor_site_name(const struct conductor *c, uint32_t site); /* "?" if unknown */
 
 /* Writes are answered -ERR_FULL: the store has no room for new data. */
@@ -158,7 +168,16 @@ bool conductor_store_is_full(const struct conductor *c);
 
 /* --- events (INTERFACE.md section 3): numbered, the last EVENTS_KEPT are kept in memory --- */
 #define EVENTS_KEPT 1024u
-enum event_kind { EVENT_ROLE, EVENT_EPOCH, EVENT_ISR, EVENT_PEER, EVENT_STORE, EVENT_POLICY, EVENT_REPAIR, EVENT_LOSS };
+enum event_kind {
+	EVENT_ROLE,
+	EVENT_EPOCH,
+	EVENT_ISR,
+	EVENT_PEER,
+	EVENT_STORE,
+	EVENT_POLICY,
+	EVENT_REPAIR,
+	EVENT_LOSS
+};
 struct event {
 	uint64_t seq;
 	struct wall_ns time;
@@ -178,8 +197,8 @@ void conductor_watch_events(struct conductor *c, struct op *op);
 
 /* For the simulator's checkers: what this site believes and may do now. */
 struct group_probe {
-	bool is_open;	    /* serves under `epoch`: admits and answers */
-	bool has_lease;	    /* or needs none */
+	bool is_open;	/* serves under `epoch`: admits and answers */
+	bool has_lease; /* or needs none */
 	uint64_t epoch, incarnation;
 	uint32_t ack_mask;
 	struct lsn commit;
@@ -187,7 +206,13 @@ struct group_probe {
 bool conductor_group_probe(struct conductor *c, const struct uuid *group, struct group_probe *ret);
 /* Times of the operations of one volume in ns since it was opened here, for /metrics. */
 struct hist;
-enum io_op { IO_OP_READ, IO_OP_WRITE, IO_OP_FLUSH, IO_OP_TRIM, IO_OP_COUNT }; /* TRIM: zeroes, too */
+enum io_op {
+	IO_OP_READ,
+	IO_OP_WRITE,
+	IO_OP_FLUSH,
+	IO_OP_TRIM,
+	IO_OP_COUNT
+}; /* TRIM: zeroes, too */
 enum io_stage {
 	IO_STAGE_TOTAL,	  /* submission to answer */
 	IO_STAGE_JOURNAL, /* submission to durable here; writes and trims */

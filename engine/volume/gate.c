@@ -30,7 +30,8 @@ void gate_init(struct gate *g)
 	g->count = 0;
 }
 
-bool gate_enter(struct gate *g, struct gate_entry *e, uint64_t begin, uint64_t end, bool writes, struct op *op)
+bool gate_enter(struct gate *g, struct gate_entry *e, uint64_t begin, uint64_t end, bool writes,
+		struct op *op)
 {
 	assert(begin < end);
 	e->begin = begin;

@@ -15,7 +15,7 @@
 #include "engine/base/list.h"
 #include "engine/base/op.h"
 
-#define GATE_WINDOWS 256u	 /* buckets of 1 MiB windows */
+#define GATE_WINDOWS 256u /* buckets of 1 MiB windows */
 #define GATE_WINDOW_BLOCKS 256u
 
 struct gate {
@@ -37,7 +37,8 @@ struct gate_entry {
 
 void gate_init(struct gate *g);
 /* Enter [begin, end) blocks; true: may run now, false: op is woken (op_wake) when it may. */
-bool gate_enter(struct gate *g, struct gate_entry *e, uint64_t begin, uint64_t end, bool writes, struct op *op);
+bool gate_enter(struct gate *g, struct gate_entry *e, uint64_t begin, uint64_t end, bool writes,
+		struct op *op);
 /* Woken: is it our turn? (spurious wakes are allowed) */
 bool gate_may_run(const struct gate_entry *e);
 void gate_leave(struct gate *g, struct gate_entry *e);

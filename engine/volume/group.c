@@ -42,10 +42,14 @@ static void group_refused(struct group *g, const char *what, int rc);
 struct group *group_open(struct conductor *c, const struct uuid *uuid, const char *name)
 {
 	struct group *g = calloc(1, sizeof(*g));
-	struct rules_opts ro = {.self = c->o.site, .incarnation = c->incarnation, .disk = c->store_uuid,
+	struct rules_opts ro = {.self = c->o.site,
+				.incarnation = c->incarnation,
+				.disk = c->store_uuid,
 				.boot = c->boot,
-				.drop_ms = c->o.timers.drop_ms, .lease_ms = c->o.timers.lease_ms,
-				.grace_ms = c->o.timers.grace_ms, .hold_down_ms = c->o.timers.hold_down_ms,
+				.drop_ms = c->o.timers.drop_ms,
+				.lease_ms = c->o.timers.lease_ms,
+				.grace_ms = c->o.timers.grace_ms,
+				.hold_down_ms = c->o.timers.hold_down_ms,
 				.mutant = c->o.mutant};
 
 	if (g == NULL)
@@ -75,8 +79,9 @@ struct group *group_open(struct conductor *c, const struct uuid *uuid, const cha
 
 bool group_is_idle(const struct group *g)
 {
-	return g->ios == 0 && !g->close_busy && !g->floor_busy && !g->replica_busy && !g->space_busy && !g->fold_busy &&
-	       g->follower == NULL && g->source == NULL && g->fetch_source == NULL && g->flight_count == 0;
+	return g->ios == 0 && !g->close_busy && !g->floor_busy && !g->replica_busy &&
+	       !g->space_busy && !g->fold_busy && g->follower == NULL && g->source == NULL &&
+	       g->fetch_source == NULL && g->flight_count == 0;
 }
 
 void group_free(struct group *g)
@@ -123,7 +128,8 @@ static void group_source_facts(struct group *g, struct rules_facts *f)
 		f->source_ready = ss.state == REPL_STREAMING;
 		f->source_durable = ss.durable;
 		f->source_short = ss.state == REPL_STAGING ||
-				  (ss.state == REPL_CATCHING_UP && ss.durable.v != 0 && ss.durable.v < f->commit.v);
+				  (ss.state == REPL_CATCHING_UP && ss.durable.v != 0 &&
+				   ss.durable.v < f->commit.v);
 	}
 	if ((g->eff.ack_mask & ~(1u << g->c->o.site)) == 0)
 		return;
@@ -198,7 +204,8 @@ static void group_step(struct op *op)
 static void group_refused(struct group *g, const char *what, int rc)
 {
 	g->retry_at.v = clock_now(g->c->env->clock).v + SEC_NS;
-	log_error(g->c->env->log, "volume", "group %s: %s: %s; trying again in a second", g->name, what, err_text(rc));
+	log_error(g->c->env->log, "volume", "group %s: %s: %s; trying again in a second", g->name,
+		  what, err_text(rc));
 }
 
 static bool group_may_retry(const struct group *g)
@@ -233,9 +240,8 @@ static void group_apply(struct group *g, const struct rules_facts *f)
 {
 	struct rules_effects *e = &g->eff;
 
-	if (g->open_phase != OPEN_NOT &&
-	    ((e->role != RULES_OPENING && e->role != RULES_PRIMARY) ||
-	     (g->open_epoch != 0 && g->open_epoch != g->view.epoch)))
+	if (g->open_phase != OPEN_NOT && ((e->role != RULES_OPENING && e->role != RULES_PRIMARY) ||
+					  (g->open_epoch != 0 && g->open_epoch != g->view.epoch)))
 		group_shut(g);
 	if (e->quiesce)
 		group_close_repl(g);
@@ -323,7 +329,8 @@ static void group_open_progress(struct group *g)
 		if (st.commit.v < st.tail.v)
 			return; /* wait: the same */
 		g->open_epoch = g->view.epoch;
-		if (group_append_control(g, RECORD_EPOCH, body, record_epoch_encode(&re, body), &end) < 0) {
+		if (group_append_control(g, RECORD_EPOCH, body, record_epoch_encode(&re, body),
+					 &end) < 0) {
 			g->open_epoch = 0;
 			return; /* wait: a record, looked at again by the timer */
 		}
@@ -359,7 +366,8 @@ static void group_shut(struct group *g)
 static void group_track_suspension(struct group *g)
 {
 	uint64_t now = clock_now(g->c->env->clock).v;
-	bool waiting = !list_empty(&g->flights) || !list_empty(&g->queued) || !list_empty(&g->parked);
+	bool waiting =
+		!list_empty(&g->flights) || !list_empty(&g->queued) || !list_empty(&g->parked);
 	struct list_link *n = list_first(&g->flights);
 	uint64_t since = n != NULL ? container_of(n, struct flight, link)->at.v : now;
 
@@ -376,7 +384,8 @@ static void group_track_suspension(struct group *g)
 	}
 	if (now - g->suspended_since.v > g->c->o.timers.suspend_max_ms * MS_NS) {
 		volume_revoke_all(g);
-		group_io_give_up(g); /* else their sockets stay open until the end of the suspension */
+		group_io_give_up(
+			g); /* else their sockets stay open until the end of the suspension */
 	}
 }
 
@@ -385,8 +394,9 @@ static void group_arm(struct group *g)
 	uint64_t now = clock_now(g->c->env->clock).v, next = g->eff.next.v, soon = now + 50 * MS_NS;
 
 	/* Anything that is polled is looked at again within 50 ms. */
-	if (g->open_phase == OPEN_COMMIT || g->open_phase == OPEN_RECORD || g->eff.ask_tail || g->eff.follow ||
-	    g->eff.set_floor || !list_empty(&g->flights) || !list_empty(&g->queued) || g->suspended_since.v != 0)
+	if (g->open_phase == OPEN_COMMIT || g->open_phase == OPEN_RECORD || g->eff.ask_tail ||
+	    g->eff.follow || g->eff.set_floor || !list_empty(&g->flights) ||
+	    !list_empty(&g->queued) || g->suspended_since.v != 0)
 		next = next < soon ? next : soon;
 	if (next == UINT64_MAX)
 		next = now + SEC_NS;

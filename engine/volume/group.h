@@ -28,7 +28,7 @@ struct flight {
 	struct mono_ns at; /* sealed, then: appended and offered to the peer */
 	uint32_t blocks;   /* of payload */
 	bool timed[IO_STAGE_COUNT];
-	bool orphan;	   /* its operations were given up when clients had waited too long */
+	bool orphan; /* its operations were given up when clients had waited too long */
 	struct list_link link;
 };
 
@@ -49,11 +49,11 @@ struct volume {
 /* Room in the store for what writes may need (room.c). */
 enum room_state { ROOM_OK, ROOM_WAIT, ROOM_FULL };
 struct room {
-	bool full;	 /* writes are answered -ERR_FULL */
-	bool tight;	 /* less than the reserve is free, however much is folded */
+	bool full;  /* writes are answered -ERR_FULL */
+	bool tight; /* less than the reserve is free, however much is folded */
 	bool fold_failed;
 	uint32_t folds, tries; /* in flight; since there was room */
-	uint64_t chunks; /* that may be given to writes before looking again */
+	uint64_t chunks;       /* that may be given to writes before looking again */
 	struct mono_ns looked;
 };
 
@@ -65,8 +65,8 @@ struct group {
 	struct list_link link; /* of conductor, name order */
 	struct uuid uuid;
 	char name[NAME_BYTES_MAX + 1];
-	bool view_seen;	   /* the authority knew it in this boot */
-	bool dropped;	   /* the authority has deleted it: replica goes, then this struct */
+	bool view_seen; /* the authority knew it in this boot */
+	bool dropped;	/* the authority has deleted it: replica goes, then this struct */
 	struct mono_ns born;
 
 	/* role */
@@ -74,7 +74,7 @@ struct group {
 	struct rules_effects eff;
 	struct vg_view view; /* copy of what was stepped last; cfg 0: none */
 	enum group_open_phase open_phase;
-	uint64_t open_epoch; /* the epoch we serve; 0: none */
+	uint64_t open_epoch;	  /* the epoch we serve; 0: none */
 	struct store_floor floor; /* durable */
 	struct store_floor floor_asked;
 	struct completion floor_done, replica_done, close_done, space_done, fold_done;
@@ -100,18 +100,18 @@ struct group {
 	/* data path */
 	struct list queued; /* operations ready for the next record, struct volume_io.link */
 	uint32_t queued_blocks;
-	uint32_t ios; /* operations of clients in flight, any phase */
+	uint32_t ios;	     /* operations of clients in flight, any phase */
 	struct list flights; /* in LSN order */
 	uint32_t flight_count;
 	uint64_t flight_blocks; /* payload of the records in flight */
-	uint32_t orphans; /* flights that nobody waits for any more */
+	uint32_t orphans;	/* flights that nobody waits for any more */
 	struct flight flight_pool[FLIGHTS_MAX];
 	struct list flights_free;
 	struct record *stuck; /* sealed, refused by a full journal; its flight is flights' last */
 	struct list parked;   /* operations that wait for a lease, struct volume_io.link */
 	struct mono_ns pace_until;
 	struct lsn told_commit;
-	struct lsn volumes_at; /* refresh volumes when commit passes it; UINT64_MAX: no need */
+	struct lsn volumes_at;	 /* refresh volumes when commit passes it; UINT64_MAX: no need */
 	struct lsn volumes_last; /* end of the newest VOLUME record */
 	struct list volumes;
 	uint32_t volume_count;
@@ -183,8 +183,9 @@ void group_repl_progress(struct group *g);
 
 /* group_io.c: records */
 void group_io_progress(struct group *g); /* commit, answer, seal */
-void group_io_abort(struct group *g);	 /* the epoch is over: everything in flight ends -ERR_CLOSED */
-void group_io_give_up(struct group *g);	 /* clients waited for suspend_max: their operations end so, too */
+void group_io_abort(struct group *g); /* the epoch is over: everything in flight ends -ERR_CLOSED */
+void group_io_give_up(
+	struct group *g); /* clients waited for suspend_max: their operations end so, too */
 MUST_CHECK int group_append_control(struct group *g, enum record_type type, const void *body,
 				    uint32_t body_bytes, struct lsn *ret_end);
 void group_refresh_volumes(struct group *g);
@@ -209,7 +210,8 @@ void conductor_wake_requests(struct conductor *c);
 /* status.c */
 void group_note_changes(struct group *g);
 PRINTF_LIKE(8, 9)
-void conductor_event(struct conductor *c, enum event_kind kind, const struct group *g, const char *from,
-		     const char *to, uint64_t bytes, double seconds, const char *fmt, ...);
+void conductor_event(struct conductor *c, enum event_kind kind, const struct group *g,
+		     const char *from, const char *to, uint64_t bytes, double seconds,
+		     const char *fmt, ...);
 
 #endif

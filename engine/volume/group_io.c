@@ -76,7 +76,8 @@ static void group_commit_progress(struct group *g, const struct replica_status *
 	if (target.v > st->commit.v) {
 		rc = replica_commit(r, target);
 		if (rc == -ERR_AGAIN)
-			counter_add(g->c->env->counters, CTR_QUEUE_FULL_INDEX, 1); /* fold wakes us */
+			counter_add(g->c->env->counters, CTR_QUEUE_FULL_INDEX,
+				    1); /* fold wakes us */
 	}
 	replica_status(r, &now);
 	assert(now.commit.v >= st->commit.v); /* J2 */
@@ -165,7 +166,8 @@ static void flight_give(struct group *g, struct flight *f)
 
 static bool group_may_seal(struct group *g)
 {
-	if (g->open_phase != OPEN_DONE || !g->eff.admit || g->stuck != NULL || list_empty(&g->queued))
+	if (g->open_phase != OPEN_DONE || !g->eff.admit || g->stuck != NULL ||
+	    list_empty(&g->queued))
 		return false;
 	if (g->flight_count == 0)
 		return true;
@@ -261,7 +263,8 @@ static int group_append(struct group *g, struct flight *f)
 		return rc;
 	}
 	if (rc < 0) {
-		g->stuck = f->record; /* the store has failed: the role ends in this step or the next */
+		g->stuck =
+			f->record; /* the store has failed: the role ends in this step or the next */
 		return rc;
 	}
 	f->at = clock_now(g->c->env->clock);
@@ -276,11 +279,13 @@ struct batch {
 	uint32_t extent_count, blocks;
 };
 
-static void batch_add(struct batch *b, struct record *rec, const struct volume *v, const struct io_piece *p)
+static void batch_add(struct batch *b, struct record *rec, const struct volume *v,
+		      const struct io_piece *p)
 {
 	struct record_extent *x = &b->extents[b->extent_count++];
 
-	*x = (struct record_extent){.volume = v->slot, .kind = p->kind, .block = p->block, .count = p->count};
+	*x = (struct record_extent){
+		.volume = v->slot, .kind = p->kind, .block = p->block, .count = p->count};
 	if (p->kind != EXTENT_DATA)
 		return;
 	x->payload_block = b->blocks;
@@ -348,7 +353,8 @@ static void group_seal_one(struct group *g)
 		counter_add(g->c->env->counters, CTR_QUEUE_FULL_RECORD, 1);
 		flight_give(g, f);
 		if (g->flight_count == 0 && g->pace_until.v <= clock_now(g->c->env->clock).v)
-			g->pace_until.v = clock_now(g->c->env->clock).v + MS_NS; /* look again soon */
+			g->pace_until.v =
+				clock_now(g->c->env->clock).v + MS_NS; /* look again soon */
 		return;
 	}
 	group_gather(g, &b, f);
@@ -360,8 +366,8 @@ static void group_seal_one(struct group *g)
 	(void)!group_append(g, f);
 }
 
-int group_append_control(struct group *g, enum record_type type, const void *body, uint32_t body_bytes,
-			 struct lsn *ret_end)
+int group_append_control(struct group *g, enum record_type type, const void *body,
+			 uint32_t body_bytes, struct lsn *ret_end)
 {
 	struct replica *r = replica_find(g->c->store, &g->uuid);
 	struct record_spec spec = {.type = type, .body = body, .body_bytes = body_bytes};

@@ -55,7 +55,8 @@ static void group_close_follower(struct group *g)
 static void group_follow_from(struct group *g, uint32_t site, enum repl_purpose purpose)
 {
 	struct conductor *c = g->c;
-	struct repl_follow_spec spec = {.site = site, .group = g->uuid, .purpose = purpose, .wake = &g->op};
+	struct repl_follow_spec spec = {
+		.site = site, .group = g->uuid, .purpose = purpose, .wake = &g->op};
 	uint64_t now = clock_now(c->env->clock).v;
 
 	if (g->follower != NULL || g->close_busy || g->forked || c->repl == NULL || c->stopping ||
@@ -92,7 +93,8 @@ void group_ask_tail(struct group *g)
 	if (p == NULL || !p->up) { /* unseen for T_drop counts as asked */
 		uint64_t since = p == NULL ? 0 : p->lost_at.v;
 
-		g->tail = now >= since + drop || (p != NULL && p->gone) ? RULES_TAIL_SILENT : RULES_TAIL_WAITING;
+		g->tail = now >= since + drop || (p != NULL && p->gone) ? RULES_TAIL_SILENT
+									: RULES_TAIL_WAITING;
 		g->tail_asked.v = 0;
 		return;
 	}
@@ -133,10 +135,12 @@ void group_tail_told(struct group *g, const struct link_tail *t)
 		g->tail = RULES_TAIL_DONE;
 	} else if (st.has_hole && !t->has_hole) {
 		g->tail = RULES_TAIL_OTHER;
-		g->tail_asked = clock_now(g->c->env->clock); /* J4: as long as the other can claim */
+		g->tail_asked =
+			clock_now(g->c->env->clock); /* J4: as long as the other can claim */
 	} else if (t->durable.v > st.tail.v && t->epoch_count > 0 && n > 0 &&
 		   t->epochs[t->epoch_count - 1].epoch.number == mine[n - 1].epoch.number &&
-		   t->epochs[t->epoch_count - 1].epoch.incarnation == mine[n - 1].epoch.incarnation) {
+		   t->epochs[t->epoch_count - 1].epoch.incarnation ==
+			   mine[n - 1].epoch.incarnation) {
 		if (g->follower != NULL && !g->follower_fetches)
 			group_close_follower(g);
 		group_follow_from(g, group_sync_peer(g), REPL_FETCH);
@@ -196,7 +200,8 @@ void group_attach(struct group *g, const struct repl_attach *a)
 	struct repl_source **at = a->purpose == REPL_FETCH ? &g->fetch_source : &g->source;
 	struct replica *r = replica_find(c->store, &g->uuid);
 	const char *why;
-	struct repl_source_spec spec = {.attach = *a, .replica = r, .store = c->store, .wake = &g->op};
+	struct repl_source_spec spec = {
+		.attach = *a, .replica = r, .store = c->store, .wake = &g->op};
 
 	if (!group_may_source(g, a, &why) || r == NULL || c->stopping) {
 		repl_attach_refuse(c->repl, a, why);
@@ -218,8 +223,10 @@ void group_repl_progress(struct group *g)
 		repl_source_status(g->source, &ss);
 		if (ss.state == REPL_CLOSED || ss.state == REPL_FAILED) {
 			if (ss.state == REPL_FAILED)
-				log_warn(g->c->env->log, "volume", "group %s: stream to the peer failed (%s): it attaches again",
-					 g->name, err_text(ss.rc));
+				log_warn(
+					g->c->env->log, "volume",
+					"group %s: stream to the peer failed (%s): it attaches again",
+					g->name, err_text(ss.rc));
 			repl_source_close(&g->source);
 		}
 	}
@@ -245,12 +252,15 @@ static void group_follower_progress(struct group *g)
 		return;
 	if (fs.state == REPL_FORKED && !g->forked) {
 		g->forked = true; /* J7 */
-		log_error(g->c->env->log, "volume",
-			  "group %s: the primary's history ends below what was committed here: nothing is cut, "
-			  "the group stops at this site; an operator must decide", g->name);
+		log_error(
+			g->c->env->log, "volume",
+			"group %s: the primary's history ends below what was committed here: nothing is cut, "
+			"the group stops at this site; an operator must decide",
+			g->name);
 	}
 	if (fs.state == REPL_FAILED)
-		log_warn(g->c->env->log, "volume", "group %s: following failed (%s): attaching again", g->name,
+		log_warn(g->c->env->log, "volume",
+			 "group %s: following failed (%s): attaching again", g->name,
 			 err_text(fs.rc));
 	if (g->follower_fetches)
 		g->tail = fs.state == REPL_DONE ? RULES_TAIL_DONE : RULES_TAIL_NONE;

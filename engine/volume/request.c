@@ -29,7 +29,8 @@ struct request_state {
 	struct lsn end;
 	uint64_t epoch; /* in which `end` is a position */
 };
-_Static_assert(sizeof(struct request_state) <= sizeof(((struct conductor_request *)0)->private), "fits");
+_Static_assert(sizeof(struct request_state) <= sizeof(((struct conductor_request *)0)->private),
+	       "fits");
 
 static void request_step(struct op *op);
 static int request_run(struct conductor_request *r);
@@ -50,7 +51,8 @@ void conductor_submit(struct conductor *c, struct conductor_request *r)
 	r->c = c;
 	r->text[0] = '\0';
 	op_init(&r->op, c->env->ready, request_step);
-	s->deadline.v = clock_now(c->env->clock).v + (r->deadline_ms != 0 ? r->deadline_ms : 30000) * MS_NS;
+	s->deadline.v =
+		clock_now(c->env->clock).v + (r->deadline_ms != 0 ? r->deadline_ms : 30000) * MS_NS;
 	list_link_init(&r->link);
 	list_push_back(&c->requests, &r->link);
 	op_wake(&r->op);
@@ -81,11 +83,15 @@ static void request_step(struct op *op)
 
 	if (!list_linked(&r->link))
 		return; /* answered already */
-	rc = r->c->stopping ? request_fail(r, -ERR_CLOSED, "the daemon is stopping") : request_run(r);
+	rc = r->c->stopping ? request_fail(r, -ERR_CLOSED, "the daemon is stopping")
+			    : request_run(r);
 	if (rc == -ERR_AGAIN && clock_now(r->c->env->clock).v >= s->deadline.v) {
 		if (r->text[0] == '\0')
-			snprintf(r->text, sizeof(r->text), "no answer in time: the change may still happen; see 'twinshore status'");
-		rc = s->phase == REQ_NEW && !authority_has_quorum(r->c->authority) ? -ERR_NO_QUORUM : -ERR_TIMEOUT;
+			snprintf(
+				r->text, sizeof(r->text),
+				"no answer in time: the change may still happen; see 'twinshore status'");
+		rc = s->phase == REQ_NEW && !authority_has_quorum(r->c->authority) ? -ERR_NO_QUORUM
+										   : -ERR_TIMEOUT;
 	}
 	if (rc == -ERR_AGAIN)
 		return; /* wait: authority, commit, or the deadline (the conductor's ping wakes us) */
@@ -140,15 +146,22 @@ static int request_create_cmd(struct conductor_request *r, struct vg_cmd *cmd)
 	uint32_t second = g->sync_site[0] != '\0' ? site_named(c, g->sync_site) : 0;
 
 	if (g->ack_received)
-		return request_fail(r, -ERR_UNSUPPORTED, "--ack received is not available in this version");
+		return request_fail(r, -ERR_UNSUPPORTED,
+				    "--ack received is not available in this version");
 	if (first == 0)
-		return request_fail(r, -ERR_NOT_FOUND, "no site named %s in this site's configuration", g->primary_site);
+		return request_fail(r, -ERR_NOT_FOUND,
+				    "no site named %s in this site's configuration",
+				    g->primary_site);
 	if (g->sync_site[0] != '\0' && second == 0)
-		return request_fail(r, -ERR_NOT_FOUND, "no site named %s in this site's configuration", g->sync_site);
+		return request_fail(r, -ERR_NOT_FOUND,
+				    "no site named %s in this site's configuration", g->sync_site);
 	if (second == first)
-		second = second == c->o.site ? 0 : c->o.site; /* --sync east --primary east, said at west */
+		second = second == c->o.site
+				 ? 0
+				 : c->o.site; /* --sync east --primary east, said at west */
 	if (second == 0 && first != c->o.site)
-		return request_fail(r, -ERR_INVALID, "a group at %s alone is created there", g->primary_site);
+		return request_fail(r, -ERR_INVALID, "a group at %s alone is created there",
+				    g->primary_site);
 	memset(cmd, 0, sizeof(*cmd));
 	cmd->kind = VG_CREATE;
 	cmd->vg = request_state(r)->uuid;
@@ -199,7 +212,9 @@ static int request_group_create(struct conductor_request *r)
 		struct group *g = conductor_group(c, &v->vg);
 
 		if (!request_same_group(v, &cmd))
-			return request_fail(r, -ERR_EXISTS, "group %s exists already with other parameters", r->group.name);
+			return request_fail(r, -ERR_EXISTS,
+					    "group %s exists already with other parameters",
+					    r->group.name);
 		if (v->primary == c->o.site && (g == NULL || g->open_phase != OPEN_DONE))
 			return -ERR_AGAIN; /* wait: it is served */
 		return 0;
@@ -207,11 +222,13 @@ static int request_group_create(struct conductor_request *r)
 	if (!authority_status(c->authority)->ready)
 		return -ERR_AGAIN;
 	if (c->group_count >= c->o.groups_max && s->phase == REQ_NEW)
-		return request_fail(r, -ERR_FULL, "this site has %u groups, which is the limit", c->group_count);
+		return request_fail(r, -ERR_FULL, "this site has %u groups, which is the limit",
+				    c->group_count);
 	if (now >= s->again.v) {
 		rc = authority_check(c->authority, &cmd);
 		if (rc == -ERR_INVALID || rc == -ERR_FULL)
-			return request_fail(r, rc, "the authority refuses group %s: %s", r->group.name, err_text(rc));
+			return request_fail(r, rc, "the authority refuses group %s: %s",
+					    r->group.name, err_text(rc));
 		s->again.v = now + 80 * MS_NS;
 		if (authority_propose(c->authority, &cmd, 1) == 0)
 			s->phase = REQ_ASKED;
@@ -219,13 +236,14 @@ static int request_group_create(struct conductor_request *r)
 	return -ERR_AGAIN;
 }
 
-static int request_group_refusal(struct conductor_request *r, const struct group *g, const char *name)
+static int request_group_refusal(struct conductor_request *r, const struct group *g,
+				 const char *name)
 {
 	if (g == NULL || !g->view_seen || g->dropped)
 		return request_fail(r, -ERR_NOT_FOUND, "no group named %s", name);
 	if (g->open_epoch == 0 && g->view.primary != g->c->o.site)
-		return request_fail(r, -ERR_NOT_PRIMARY, "group %s is primary at %s: say it there", name,
-				    conductor_site_name(g->c, g->view.primary));
+		return request_fail(r, -ERR_NOT_PRIMARY, "group %s is primary at %s: say it there",
+				    name, conductor_site_name(g->c, g->view.primary));
 	return g->open_phase == OPEN_DONE ? 0 : -ERR_AGAIN;
 }
 
@@ -238,25 +256,31 @@ static int request_group_change(struct conductor_request *r)
 	uint64_t now = clock_now(c->env->clock).v;
 	int rc;
 
-	if (s->phase == REQ_ASKED && r->kind == REQUEST_GROUP_DELETE && authority_view(c->authority, &s->uuid) == NULL)
-		return conductor_group(c, &s->uuid) == NULL ? 0 : -ERR_AGAIN; /* wait: its replica is gone too */
+	if (s->phase == REQ_ASKED && r->kind == REQUEST_GROUP_DELETE &&
+	    authority_view(c->authority, &s->uuid) == NULL)
+		return conductor_group(c, &s->uuid) == NULL
+			       ? 0
+			       : -ERR_AGAIN; /* wait: its replica is gone too */
 	rc = request_group_refusal(r, g, r->group.name);
 	if (rc < 0)
 		return rc;
 	if (r->kind == REQUEST_GROUP_DELETE && !r->force && g->volume_count != 0)
-		return request_fail(r, -ERR_IN_USE, "group %s has %u volumes: delete them first, or use --force",
+		return request_fail(r, -ERR_IN_USE,
+				    "group %s has %u volumes: delete them first, or use --force",
 				    g->name, g->volume_count);
 	s->uuid = g->uuid;
 	if (r->kind == REQUEST_GROUP_SET) {
 		struct vg_config want = g->view.config;
 
 		if (r->set_on_peer_loss)
-			want.on_peer_loss = r->group.on_peer_loss_stop ? VG_PEER_LOSS_STOP : VG_PEER_LOSS_CONTINUE;
+			want.on_peer_loss = r->group.on_peer_loss_stop ? VG_PEER_LOSS_STOP
+								       : VG_PEER_LOSS_CONTINUE;
 		if (r->set_min_isr && r->group.min_isr != 1 && r->group.min_isr != 2)
 			return request_fail(r, -ERR_INVALID, "min-isr is 1 or 2");
 		if (r->set_min_isr)
 			want.min_isr = (uint8_t)r->group.min_isr;
-		if (want.on_peer_loss == g->view.config.on_peer_loss && want.min_isr == g->view.config.min_isr)
+		if (want.on_peer_loss == g->view.config.on_peer_loss &&
+		    want.min_isr == g->view.config.min_isr)
 			return 0;
 		cmd.config = want;
 		cmd.site_count = g->view.site_count;
@@ -273,7 +297,8 @@ static int request_group_change(struct conductor_request *r)
 	return -ERR_AGAIN;
 }
 
-static const struct replica_volume *volume_in(const struct replica_volume *list, uint32_t n, const char *name)
+static const struct replica_volume *volume_in(const struct replica_volume *list, uint32_t n,
+					      const char *name)
 {
 	for (uint32_t i = 0; i < n; i++)
 		if (!list[i].deleted && strcmp(list[i].name, name) == 0)
@@ -292,38 +317,47 @@ static uint32_t volume_slot_next(const struct replica_volume *list, uint32_t n)
 }
 
 /* What record does the request need?  0: none, it is so already; 1: rec is filled; else the refusal. */
-static int request_volume_record(struct conductor_request *r, struct group *g, const struct replica_volume *list,
-				 uint32_t n, struct record_volume *rec)
+static int request_volume_record(struct conductor_request *r, struct group *g,
+				 const struct replica_volume *list, uint32_t n,
+				 struct record_volume *rec)
 {
 	const struct volume_create_spec *w = &r->volume;
 	const struct replica_volume *v = volume_in(list, n, w->name);
 	uint8_t random[16];
-	uint32_t block = v != NULL && r->kind != REQUEST_VOLUME_CREATE ? v->block_bytes : w->block_bytes;
+	uint32_t block =
+		v != NULL && r->kind != REQUEST_VOLUME_CREATE ? v->block_bytes : w->block_bytes;
 
 	memset(rec, 0, sizeof(*rec));
 	if (r->kind != REQUEST_VOLUME_DELETE &&
-	    ((block != 512 && block != 4096) || w->bytes == 0 || w->bytes % block != 0 || w->bytes > VOLUME_BYTES_MAX))
-		return request_fail(r, -ERR_INVALID,
-				    "a volume has blocks of 512 or 4096 bytes and a size of 1 block to 1 EiB in whole blocks");
+	    ((block != 512 && block != 4096) || w->bytes == 0 || w->bytes % block != 0 ||
+	     w->bytes > VOLUME_BYTES_MAX))
+		return request_fail(
+			r, -ERR_INVALID,
+			"a volume has blocks of 512 or 4096 bytes and a size of 1 block to 1 EiB in whole blocks");
 	if (r->kind == REQUEST_VOLUME_CREATE) {
 		if (v != NULL)
 			return v->bytes == w->bytes && v->block_bytes == w->block_bytes
 				       ? 0
-				       : request_fail(r, -ERR_EXISTS, "volume %s/%s exists already with other parameters",
-						      g->name, w->name);
+				       : request_fail(
+						 r, -ERR_EXISTS,
+						 "volume %s/%s exists already with other parameters",
+						 g->name, w->name);
 		rec->op = RECORD_VOLUME_CREATE;
 		rec->slot = volume_slot_next(list, n);
 		rec->bytes = w->bytes;
 		rec->block_bytes = w->block_bytes;
 		if (rec->slot >= VOLUMES_MAX)
-			return request_fail(r, -ERR_FULL, "group %s has had %u volumes, which is the limit", g->name, VOLUMES_MAX);
+			return request_fail(r, -ERR_FULL,
+					    "group %s has had %u volumes, which is the limit",
+					    g->name, VOLUMES_MAX);
 		g->c->env->random->fill(g->c->env->random, random, sizeof(random));
 		uuid_from_random(&rec->uuid, random);
 		memcpy(rec->name, w->name, sizeof(rec->name));
 		return 1;
 	}
 	if (v == NULL)
-		return request_fail(r, -ERR_NOT_FOUND, "group %s has no volume %s", g->name, w->name);
+		return request_fail(r, -ERR_NOT_FOUND, "group %s has no volume %s", g->name,
+				    w->name);
 	rec->op = r->kind == REQUEST_VOLUME_RESIZE ? RECORD_VOLUME_RESIZE : RECORD_VOLUME_DELETE;
 	rec->slot = v->slot;
 	rec->uuid = v->uuid;
@@ -333,7 +367,9 @@ static int request_volume_record(struct conductor_request *r, struct group *g, c
 	if (r->kind == REQUEST_VOLUME_RESIZE && w->bytes == v->bytes)
 		return 0;
 	if (r->kind == REQUEST_VOLUME_RESIZE && w->bytes < v->bytes)
-		return request_fail(r, -ERR_INVALID, "volume %s/%s is larger than that: volumes only grow", g->name, w->name);
+		return request_fail(r, -ERR_INVALID,
+				    "volume %s/%s is larger than that: volumes only grow", g->name,
+				    w->name);
 	return 1;
 }
 
@@ -351,7 +387,8 @@ static bool volume_has_clients(struct group *g, uint32_t slot)
 static int request_volume(struct conductor_request *r)
 {
 	struct request_state *s = request_state(r);
-	struct group *g = conductor_group_named(r->c, r->volume.group, (uint32_t)strlen(r->volume.group));
+	struct group *g =
+		conductor_group_named(r->c, r->volume.group, (uint32_t)strlen(r->volume.group));
 	struct replica_volume *list;
 	struct replica_status st;
 	struct record_volume rec;
@@ -360,11 +397,15 @@ static int request_volume(struct conductor_request *r)
 
 	if (rc < 0)
 		return s->phase == REQ_ASKED && rc != -ERR_AGAIN
-			       ? request_fail(r, -ERR_TIMEOUT, "the group's role changed meanwhile: see 'twinshore volume list'")
+			       ? request_fail(
+					 r, -ERR_TIMEOUT,
+					 "the group's role changed meanwhile: see 'twinshore volume list'")
 			       : rc;
 	if (s->phase == REQ_ASKED) {
 		if (g->open_epoch != s->epoch)
-			return request_fail(r, -ERR_TIMEOUT, "the group's role changed meanwhile: see 'twinshore volume list'");
+			return request_fail(
+				r, -ERR_TIMEOUT,
+				"the group's role changed meanwhile: see 'twinshore volume list'");
 		replica_status(replica_find(r->c->store, &g->uuid), &st);
 		return st.commit.v >= s->end.v ? 0 : -ERR_AGAIN; /* J9 */
 	}
@@ -373,13 +414,17 @@ static int request_volume(struct conductor_request *r)
 	list = calloc(VOLUMES_MAX, sizeof(*list));
 	if (list == NULL)
 		return -ERR_NOMEM;
-	rc = request_volume_record(r, g, list, replica_volumes(replica_find(r->c->store, &g->uuid), list, VOLUMES_MAX), &rec);
+	rc = request_volume_record(
+		r, g, list, replica_volumes(replica_find(r->c->store, &g->uuid), list, VOLUMES_MAX),
+		&rec);
 	free(list);
 	if (rc != 1)
 		return rc;
 	if (rec.op == RECORD_VOLUME_DELETE && volume_has_clients(g, rec.slot) && !r->force)
-		return request_fail(r, -ERR_IN_USE, "volume %s/%s has clients attached", g->name, rec.name);
-	rc = group_append_control(g, RECORD_VOLUME, body, record_volume_encode(&rec, body), &s->end);
+		return request_fail(r, -ERR_IN_USE, "volume %s/%s has clients attached", g->name,
+				    rec.name);
+	rc = group_append_control(g, RECORD_VOLUME, body, record_volume_encode(&rec, body),
+				  &s->end);
 	if (rc == 0) {
 		s->phase = REQ_ASKED;
 		s->epoch = g->open_epoch;

@@ -31,7 +31,8 @@ enum room_state room_state(struct conductor *c)
 {
 	struct room *m = &c->room;
 
-	if (!m->full && m->chunks > 0 && clock_now(c->env->clock).v - m->looked.v < LOOK_AGAIN_MS * MS_NS)
+	if (!m->full && m->chunks > 0 &&
+	    clock_now(c->env->clock).v - m->looked.v < LOOK_AGAIN_MS * MS_NS)
 		return ROOM_OK;
 	if (room_look(c))
 		return ROOM_OK;
@@ -62,11 +63,13 @@ static uint64_t room_lacking(struct conductor *c)
 
 	if (list == NULL)
 		return UINT64_MAX;
-	for (struct replica *r = replica_next(c->store, NULL); r != NULL; r = replica_next(c->store, r)) {
+	for (struct replica *r = replica_next(c->store, NULL); r != NULL;
+	     r = replica_next(c->store, r)) {
 		uint32_t n = replica_volumes(r, list, VOLUMES_MAX);
 
 		for (uint32_t i = 0; i < n; i++) {
-			uint64_t bytes = (list[i].bytes + CHUNK_BYTES - 1) / CHUNK_BYTES * CHUNK_BYTES;
+			uint64_t bytes =
+				(list[i].bytes + CHUNK_BYTES - 1) / CHUNK_BYTES * CHUNK_BYTES;
 
 			if (list[i].deleted || bytes <= list[i].used_bytes)
 				continue;
@@ -145,7 +148,8 @@ void room_poll(struct conductor *c)
 static void room_set_full(struct conductor *c, bool full)
 {
 	c->room.full = full;
-	conductor_event(c, EVENT_STORE, NULL, full ? "ok" : "full", full ? "full" : "ok", 0, 0, "%s",
-			full ? "no room for new data: writes are answered 'no space', reads, trims and deletes go on"
-			     : "there is room again");
+	conductor_event(
+		c, EVENT_STORE, NULL, full ? "ok" : "full", full ? "full" : "ok", 0, 0, "%s",
+		full ? "no room for new data: writes are answered 'no space', reads, trims and deletes go on"
+		     : "there is room again");
 }

@@ -22,30 +22,35 @@ static void group_guarantee(struct group *g, struct group_status *s);
 const char *group_state_word(enum group_state s)
 {
 	static const char *const words[] = {
-		[GROUP_STARTING] = "starting", [GROUP_SINGLE] = "single", [GROUP_IN_SYNC] = "in-sync",
-		[GROUP_DEGRADED] = "degraded", [GROUP_RESYNCING] = "resyncing", [GROUP_SUSPENDED] = "suspended",
-		[GROUP_FAILED] = "failed", [GROUP_BLOCKED] = "blocked", [GROUP_ASYNC] = "async"};
+		[GROUP_STARTING] = "starting",	 [GROUP_SINGLE] = "single",
+		[GROUP_IN_SYNC] = "in-sync",	 [GROUP_DEGRADED] = "degraded",
+		[GROUP_RESYNCING] = "resyncing", [GROUP_SUSPENDED] = "suspended",
+		[GROUP_FAILED] = "failed",	 [GROUP_BLOCKED] = "blocked",
+		[GROUP_ASYNC] = "async"};
 
 	return words[s];
 }
 
 const char *group_role_word(enum group_role r)
 {
-	return r == GROUP_ROLE_PRIMARY ? "primary" : r == GROUP_ROLE_SECONDARY ? "secondary" : "none";
+	return r == GROUP_ROLE_PRIMARY	   ? "primary"
+	       : r == GROUP_ROLE_SECONDARY ? "secondary"
+					   : "none";
 }
 
 const char *event_kind_word(enum event_kind k)
 {
-	static const char *const words[] = {[EVENT_ROLE] = "role", [EVENT_EPOCH] = "epoch", [EVENT_ISR] = "isr",
-					    [EVENT_PEER] = "peer", [EVENT_STORE] = "store",
-					    [EVENT_POLICY] = "policy", [EVENT_REPAIR] = "repair",
-					    [EVENT_LOSS] = "loss"};
+	static const char *const words[] = {
+		[EVENT_ROLE] = "role",	   [EVENT_EPOCH] = "epoch", [EVENT_ISR] = "isr",
+		[EVENT_PEER] = "peer",	   [EVENT_STORE] = "store", [EVENT_POLICY] = "policy",
+		[EVENT_REPAIR] = "repair", [EVENT_LOSS] = "loss"};
 
 	return words[k];
 }
 
-void conductor_event(struct conductor *c, enum event_kind kind, const struct group *g, const char *from,
-		     const char *to, uint64_t bytes, double seconds, const char *fmt, ...)
+void conductor_event(struct conductor *c, enum event_kind kind, const struct group *g,
+		     const char *from, const char *to, uint64_t bytes, double seconds,
+		     const char *fmt, ...)
 {
 	struct event *e = &c->events[++c->event_seq % EVENTS_KEPT]; /* E1 */
 	va_list ap;
@@ -63,8 +68,8 @@ void conductor_event(struct conductor *c, enum event_kind kind, const struct gro
 	va_start(ap, fmt);
 	vsnprintf(e->reason, sizeof(e->reason), fmt, ap);
 	va_end(ap);
-	log_info(c->env->log, "volume", "%s%s%s %s -> %s: %s", event_kind_word(kind), g != NULL ? " of group " : "",
-		 e->group, from, to, e->reason);
+	log_info(c->env->log, "volume", "%s%s%s %s -> %s: %s", event_kind_word(kind),
+		 g != NULL ? " of group " : "", e->group, from, to, e->reason);
 	if (c->event_watcher != NULL)
 		op_wake(c->event_watcher);
 }
@@ -89,7 +94,8 @@ static enum group_role group_role_of(const struct group *g)
 {
 	if (g->open_epoch != 0)
 		return GROUP_ROLE_PRIMARY;
-	return g->view_seen && vg_site_index(&g->view, g->c->o.site) >= 0 ? GROUP_ROLE_SECONDARY : GROUP_ROLE_NONE;
+	return g->view_seen && vg_site_index(&g->view, g->c->o.site) >= 0 ? GROUP_ROLE_SECONDARY
+									  : GROUP_ROLE_NONE;
 }
 
 /* QUORUM 4.1 states as the words of the command line. */
@@ -107,18 +113,22 @@ static enum group_state group_state_of(struct group *g)
 	if (g->open_epoch == 0 && (g->eff.role == RULES_CLAIMANT || g->eff.role == RULES_OPENING))
 		return g->c->peer_count == 0 ? GROUP_STARTING : GROUP_SUSPENDED;
 	if (g->open_epoch == 0 && vg_isr_count(&g->view) < 2 && sync_peer)
-		return g->follower != NULL && g->follower_state == REPL_STAGING ? GROUP_RESYNCING : GROUP_DEGRADED;
+		return g->follower != NULL && g->follower_state == REPL_STAGING ? GROUP_RESYNCING
+										: GROUP_DEGRADED;
 	if (!sync_peer)
 		return GROUP_SINGLE;
-	if (g->suspended_since.v != 0 || (g->open_epoch != 0 && (!g->eff.may_read || !g->eff.admit)))
+	if (g->suspended_since.v != 0 ||
+	    (g->open_epoch != 0 && (!g->eff.may_read || !g->eff.admit)))
 		return GROUP_SUSPENDED;
 	if (vg_isr_count(&g->view) > 1)
 		return GROUP_IN_SYNC;
 	if (g->source == NULL)
 		return GROUP_DEGRADED;
 	repl_source_status(g->source, &ss);
-	return ss.state == REPL_STAGING || ss.state == REPL_CATCHING_UP || ss.state == REPL_STREAMING ? GROUP_RESYNCING
-													: GROUP_DEGRADED;
+	return ss.state == REPL_STAGING || ss.state == REPL_CATCHING_UP ||
+			       ss.state == REPL_STREAMING
+		       ? GROUP_RESYNCING
+		       : GROUP_DEGRADED;
 }
 
 void group_note_changes(struct group *g)
@@ -147,7 +157,8 @@ void group_note_changes(struct group *g)
 	if (role != g->role_was || state != g->state_was) {
 		char from[64], to[64];
 
-		snprintf(from, sizeof(from), "%s/%s", group_role_word(g->role_was), group_state_word(g->state_was));
+		snprintf(from, sizeof(from), "%s/%s", group_role_word(g->role_was),
+			 group_state_word(g->state_was));
 		snprintf(to, sizeof(to), "%s/%s", group_role_word(role), group_state_word(state));
 		if (role == GROUP_ROLE_PRIMARY && g->role_was != GROUP_ROLE_PRIMARY)
 			counter_add(c->env->counters, CTR_FAILOVERS, 1);
@@ -158,8 +169,8 @@ void group_note_changes(struct group *g)
 	}
 }
 
-static void group_peer_status(struct group *g, const struct vg_site *site, const struct replica_status *st,
-			      struct group_peer_status *p)
+static void group_peer_status(struct group *g, const struct vg_site *site,
+			      const struct replica_status *st, struct group_peer_status *p)
 {
 	struct conductor_peer *cp = conductor_peer(g->c, site->id);
 	struct repl_source_status ss;
@@ -181,9 +192,9 @@ static void group_peer_status(struct group *g, const struct vg_site *site, const
 	if (g->source == NULL)
 		return;
 	repl_source_status(g->source, &ss);
-	p->state = ss.state == REPL_STAGING	  ? "resyncing"
-		   : ss.state == REPL_CATCHING_UP ? "catching-up"
-		   : ss.state != REPL_STREAMING	  ? "connecting"
+	p->state = ss.state == REPL_STAGING	   ? "resyncing"
+		   : ss.state == REPL_CATCHING_UP  ? "catching-up"
+		   : ss.state != REPL_STREAMING	   ? "connecting"
 		   : vg_in_isr(&g->view, site->id) ? "streaming"
 						   : "joining";
 	p->durable_known = ss.state == REPL_STREAMING || ss.state == REPL_CATCHING_UP;
@@ -201,9 +212,11 @@ static void group_reason(struct group *g, struct group_status *s)
 
 	switch (s->state) {
 	case GROUP_STARTING:
-		snprintf(s->reason, sizeof(s->reason), "%s",
-			 s->orphan ? "the authority does not know this group: it is kept and not served"
-				   : "the authority has not told the group's state yet");
+		snprintf(
+			s->reason, sizeof(s->reason), "%s",
+			s->orphan
+				? "the authority does not know this group: it is kept and not served"
+				: "the authority has not told the group's state yet");
 		break;
 	case GROUP_DEGRADED:
 		snprintf(s->reason, sizeof(s->reason), "%s is not in the in-sync set", peer);
@@ -213,22 +226,29 @@ static void group_reason(struct group *g, struct group_status *s)
 		break;
 	case GROUP_SUSPENDED:
 		if (vg_is_replaced(&g->view, c->o.site, &c->store_uuid)) {
-			snprintf(s->reason, sizeof(s->reason),
-				 "this site's disk was replaced: it waits for %s to serve and is filled from there", peer);
+			snprintf(
+				s->reason, sizeof(s->reason),
+				"this site's disk was replaced: it waits for %s to serve and is filled from there",
+				peer);
 			break;
 		}
-		snprintf(s->reason, sizeof(s->reason),
-			 "waiting for the quorum or for %s: nothing is acknowledged and nothing is lost", peer);
+		snprintf(
+			s->reason, sizeof(s->reason),
+			"waiting for the quorum or for %s: nothing is acknowledged and nothing is lost",
+			peer);
 		break;
 	case GROUP_BLOCKED:
-		snprintf(s->reason, sizeof(s->reason),
-			 "the only in-sync site, %s, is away: it must return, this site lacks its last writes",
-			 conductor_site_name(c, g->view.primary));
+		snprintf(
+			s->reason, sizeof(s->reason),
+			"the only in-sync site, %s, is away: it must return, this site lacks its last writes",
+			conductor_site_name(c, g->view.primary));
 		break;
 	case GROUP_FAILED:
-		snprintf(s->reason, sizeof(s->reason), "%s",
-			 g->forked ? "histories differ below what was committed: an operator must decide"
-				   : "the store has failed: see the log, repair it and restart the daemon");
+		snprintf(
+			s->reason, sizeof(s->reason), "%s",
+			g->forked
+				? "histories differ below what was committed: an operator must decide"
+				: "the store has failed: see the log, repair it and restart the daemon");
 		break;
 	case GROUP_SINGLE:
 	case GROUP_IN_SYNC:
@@ -236,8 +256,10 @@ static void group_reason(struct group *g, struct group_status *s)
 		break;
 	}
 	if (c->room.full && s->reason[0] == '\0')
-		snprintf(s->reason, sizeof(s->reason), "the store of %s is full: writes are answered 'no space' until "
-			 "something is trimmed or deleted, or the store grows", conductor_site_name(c, c->o.site));
+		snprintf(s->reason, sizeof(s->reason),
+			 "the store of %s is full: writes are answered 'no space' until "
+			 "something is trimmed or deleted, or the store grows",
+			 conductor_site_name(c, c->o.site));
 }
 
 static void group_guarantee(struct group *g, struct group_status *s)
@@ -250,13 +272,14 @@ static void group_guarantee(struct group *g, struct group_status *s)
 
 		if ((s->ack_mask >> id & 1u) == 0)
 			continue;
-		snprintf(where + strlen(where), sizeof(where) - strlen(where), "%s%s", where[0] != '\0' ? " and " : "",
-			 conductor_site_name(c, id));
+		snprintf(where + strlen(where), sizeof(where) - strlen(where), "%s%s",
+			 where[0] != '\0' ? " and " : "", conductor_site_name(c, id));
 	}
 	if (where[0] == '\0')
 		snprintf(s->guarantee, sizeof(s->guarantee), "nothing is acknowledged here");
 	else
-		snprintf(s->guarantee, sizeof(s->guarantee), "an acknowledged write is on stable storage at %s", where);
+		snprintf(s->guarantee, sizeof(s->guarantee),
+			 "an acknowledged write is on stable storage at %s", where);
 }
 
 static void group_fill(struct group *g, struct group_status *s)
@@ -345,7 +368,8 @@ static uint32_t volume_clients(const struct group *g, uint32_t slot)
 	return n;
 }
 
-bool conductor_volume_status(struct conductor *c, const char *group, uint32_t index, struct volume_status *ret)
+bool conductor_volume_status(struct conductor *c, const char *group, uint32_t index,
+			     struct volume_status *ret)
 {
 	struct group *g = conductor_group_named(c, group, (uint32_t)strlen(group));
 	struct replica *r = g != NULL ? replica_find(c->store, &g->uuid) : NULL;

@@ -24,7 +24,7 @@
 
 #define W_EDGE 1u
 #define W_READ 2u
-#define EDGE_BUF_RESERVE 8u	/* for headers of records: what waits in the queue needs one to end */
+#define EDGE_BUF_RESERVE 8u /* for headers of records: what waits in the queue needs one to end */
 #define EXTENT_BLOCKS_MAX (1u << 24) /* proto/record.h */
 
 static void io_step(struct op *op);
@@ -51,15 +51,18 @@ static int volume_refusal(const struct group *g, char *message, uint32_t bytes)
 	struct conductor *c = g->c;
 
 	if (g->view.cfg != 0 && g->view.primary != c->o.site) {
-		snprintf(message, bytes, "group %s is primary at site %s, not here (%s): connect there", g->name,
-			 conductor_site_name(c, g->view.primary), conductor_site_name(c, c->o.site));
+		snprintf(message, bytes,
+			 "group %s is primary at site %s, not here (%s): connect there", g->name,
+			 conductor_site_name(c, g->view.primary),
+			 conductor_site_name(c, c->o.site));
 		return -ERR_NOT_PRIMARY;
 	}
 	if (g->open_epoch != 0)
-		snprintf(message, bytes, "group %s is suspended: see 'twinshore explain %s'", g->name, g->name);
+		snprintf(message, bytes, "group %s is suspended: see 'twinshore explain %s'",
+			 g->name, g->name);
 	else
-		snprintf(message, bytes, "group %s is not being served at site %s yet: try again", g->name,
-			 conductor_site_name(c, c->o.site));
+		snprintf(message, bytes, "group %s is not being served at site %s yet: try again",
+			 g->name, conductor_site_name(c, c->o.site));
 	return -ERR_SUSPENDED;
 }
 
@@ -68,8 +71,8 @@ static int volume_refusal(const struct group *g, char *message, uint32_t bytes)
 static bool group_is_shut(const struct group *g)
 {
 	return g->orphans != 0 ||
-	       (g->suspended_since.v != 0 &&
-		clock_now(g->c->env->clock).v - g->suspended_since.v > g->c->o.timers.suspend_max_ms * MS_NS);
+	       (g->suspended_since.v != 0 && clock_now(g->c->env->clock).v - g->suspended_since.v >
+						     g->c->o.timers.suspend_max_ms * MS_NS);
 }
 
 static int volume_find_only(struct conductor *c, struct volume **ret, char *message, uint32_t bytes)
@@ -85,7 +88,9 @@ static int volume_find_only(struct conductor *c, struct volume **ret, char *mess
 			if (v->gone)
 				continue;
 			if (only != NULL) {
-				snprintf(message, bytes, "this site has several volumes: name one, as GROUP/VOLUME");
+				snprintf(
+					message, bytes,
+					"this site has several volumes: name one, as GROUP/VOLUME");
 				return -ERR_NOT_FOUND;
 			}
 			only = v;
@@ -101,8 +106,8 @@ static int volume_find_only(struct conductor *c, struct volume **ret, char *mess
 	return 0;
 }
 
-int volume_find(struct conductor *c, const char *name, uint32_t name_bytes, struct volume **ret_volume,
-		char *message, uint32_t message_bytes)
+int volume_find(struct conductor *c, const char *name, uint32_t name_bytes,
+		struct volume **ret_volume, char *message, uint32_t message_bytes)
 {
 	const char *slash = memchr(name, '/', name_bytes);
 	struct volume *v;
@@ -117,13 +122,15 @@ int volume_find(struct conductor *c, const char *name, uint32_t name_bytes, stru
 		return -ERR_NOT_FOUND;
 	}
 	if (memchr(name, '@', name_bytes) != NULL) {
-		snprintf(message, message_bytes, "snapshot exports are not available in this version");
+		snprintf(message, message_bytes,
+			 "snapshot exports are not available in this version");
 		return -ERR_UNSUPPORTED;
 	}
 	left = (uint32_t)(slash - name);
 	g = conductor_group_named(c, name, left);
 	if (g == NULL) {
-		snprintf(message, message_bytes, "no such group: %.*s", left > 64 ? 64 : (int)left, name);
+		snprintf(message, message_bytes, "no such group: %.*s", left > 64 ? 64 : (int)left,
+			 name);
 		return -ERR_NOT_FOUND;
 	}
 	v = volume_named(g, slash + 1, name_bytes - left - 1);
@@ -267,7 +274,8 @@ void volume_submit(struct volume_client *client, struct volume_io *io)
 
 bool volume_io_is_open(const struct volume_io *io)
 {
-	return io->client->volume->g->open_epoch == io->client->epoch && completion_armed(&io->client->revoked);
+	return io->client->volume->g->open_epoch == io->client->epoch &&
+	       completion_armed(&io->client->revoked);
 }
 
 void volume_io_ended(struct volume_io *io, int rc)
@@ -305,13 +313,15 @@ static bool io_run(struct volume_io *io)
 	case IO_GATE:
 		if (!s->gated) {
 			s->gated = true; /* V1 */
-			gate_enter(&s->v->gate, &s->gate, s->begin, s->end, io->kind != VOLUME_READ, &io->op);
+			gate_enter(&s->v->gate, &s->gate, s->begin, s->end, io->kind != VOLUME_READ,
+				   &io->op);
 		}
 		if (!gate_may_run(&s->gate))
 			return false; /* wait: an overlapping operation */
 		if (io->kind == VOLUME_READ) {
 			s->phase = IO_READING;
-			return io_start_read(io, s->begin, (uint32_t)(s->end - s->begin), io->buf->data);
+			return io_start_read(io, s->begin, (uint32_t)(s->end - s->begin),
+					     io->buf->data);
 		}
 		s->phase = IO_EDGE;
 		return true;
@@ -329,7 +339,8 @@ static bool io_run(struct volume_io *io)
 		s->phase = s->rc < 0 ? IO_END : IO_LEASE;
 		return true;
 	case IO_LEASE:
-		if (g->eff.may_read && clock_now(g->c->env->clock).v < g->eff.lease_until.v) { /* V3 */
+		if (g->eff.may_read &&
+		    clock_now(g->c->env->clock).v < g->eff.lease_until.v) { /* V3 */
 			volume_io_ended(io, 0);
 			return true;
 		}
@@ -441,7 +452,8 @@ uint32_t io_pieces(struct volume_io *io, struct io_piece ret[IO_EXTENTS_MAX])
 	uint32_t n = 0;
 
 	if (io->kind == VOLUME_WRITE) {
-		ret[0] = (struct io_piece){EXTENT_DATA, begin, (uint32_t)(end - begin), io->buf, io->buf->data};
+		ret[0] = (struct io_piece){EXTENT_DATA, begin, (uint32_t)(end - begin), io->buf,
+					   io->buf->data};
 		return 1;
 	}
 	if (s->edge[0] != NULL)
@@ -449,9 +461,11 @@ uint32_t io_pieces(struct volume_io *io, struct io_piece ret[IO_EXTENTS_MAX])
 	if (s->edge[1] != NULL)
 		ret[n++] = (struct io_piece){EXTENT_DATA, --end, 1, s->edge[1], s->edge[1]->data};
 	if (begin < end)
-		ret[n++] = (struct io_piece){
-			io->kind == VOLUME_TRIM || (io->flags & VOLUME_IO_NO_HOLE) == 0 ? EXTENT_DISCARD : EXTENT_ZERO,
-			begin, (uint32_t)(end - begin), NULL, NULL};
+		ret[n++] = (struct io_piece){io->kind == VOLUME_TRIM ||
+							     (io->flags & VOLUME_IO_NO_HOLE) == 0
+						     ? EXTENT_DISCARD
+						     : EXTENT_ZERO,
+					     begin, (uint32_t)(end - begin), NULL, NULL};
 	return n;
 }
 
@@ -466,18 +480,21 @@ uint32_t io_payload_blocks(struct volume_io *io)
 
 void volume_io_time(struct volume_io *io, enum io_stage stage)
 {
-	static const enum io_op ops[] = {[VOLUME_READ] = IO_OP_READ, [VOLUME_WRITE] = IO_OP_WRITE,
-					 [VOLUME_FLUSH] = IO_OP_FLUSH, [VOLUME_TRIM] = IO_OP_TRIM,
+	static const enum io_op ops[] = {[VOLUME_READ] = IO_OP_READ,
+					 [VOLUME_WRITE] = IO_OP_WRITE,
+					 [VOLUME_FLUSH] = IO_OP_FLUSH,
+					 [VOLUME_TRIM] = IO_OP_TRIM,
 					 [VOLUME_ZERO] = IO_OP_TRIM};
 	struct io_state *s = io_state(io);
 
-	hist_record(&s->v->hist[ops[io->kind]][stage], clock_now(s->v->g->c->env->clock).v - s->began.v);
+	hist_record(&s->v->hist[ops[io->kind]][stage],
+		    clock_now(s->v->g->c->env->clock).v - s->began.v);
 }
 
 static void io_count(struct volume_io *io, struct group *g)
 {
-	static const enum counter_id bytes[] = {CTR_IO_READ_BYTES, CTR_IO_WRITE_BYTES, CTR_COUNT, CTR_IO_ZERO_BYTES,
-						CTR_IO_ZERO_BYTES};
+	static const enum counter_id bytes[] = {CTR_IO_READ_BYTES, CTR_IO_WRITE_BYTES, CTR_COUNT,
+						CTR_IO_ZERO_BYTES, CTR_IO_ZERO_BYTES};
 
 	if (bytes[io->kind] != CTR_COUNT)
 		counter_add(g->c->env->counters, bytes[io->kind], io->bytes);
@@ -507,7 +524,7 @@ static void io_finish(struct volume_io *io)
 	g->ios--;
 	if (g->open_epoch == 0 || s->v->gone)
 		op_wake(&g->op);
-	op_unqueue(&io->op); /* its last phase may have woken it */
-	op_unqueue(&io->op); /* ended within its own step: it was woken, too */
+	op_unqueue(&io->op);		   /* its last phase may have woken it */
+	op_unqueue(&io->op);		   /* ended within its own step: it was woken, too */
 	completion_fire(&io->done, s->rc); /* last: io is the client's again */
 }

@@ -52,7 +52,8 @@ struct volume_client {
 	uint64_t epoch;
 	uint32_t in_flight;
 };
-MUST_CHECK int volume_attach(struct volume *v, struct volume_client *client); /* -ERR_NOT_PRIMARY... */
+MUST_CHECK int volume_attach(struct volume *v,
+			     struct volume_client *client); /* -ERR_NOT_PRIMARY... */
 /* Nothing may be in flight.  If `revoked` has not fired, it fires -ERR_CANCELED. */
 void volume_detach(struct volume_client *client);
 

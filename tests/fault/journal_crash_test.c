@@ -15,7 +15,8 @@ static void commit_durable(struct bench *b)
 {
 	struct journal_uncommitted u;
 
-	while (!b->failed && journal_uncommitted_first(b->j, &u) && u.view.end.v <= journal_durable(b->j).v)
+	while (!b->failed && journal_uncommitted_first(b->j, &u) &&
+	       u.view.end.v <= journal_durable(b->j).v)
 		journal_committed_first(b->j);
 }
 
@@ -130,7 +131,8 @@ START_TEST(any_failed_read_of_recovery_is_told)
 		b->f->sim_disk->faults.fail_nth = n;
 		b->f->sim_disk->faults.fail_rc = -ERR_IO;
 		if (bench_recover(b) == 0) {
-			ck_assert_uint_eq(journal_tail(b->j).v, tail); /* a footer may be done without */
+			ck_assert_uint_eq(journal_tail(b->j).v,
+					  tail); /* a footer may be done without */
 		} else {
 			ck_assert_int_eq(b->recover_rc, -ERR_IO);
 			failed++;

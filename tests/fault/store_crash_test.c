@@ -48,7 +48,7 @@ static void act_folds(struct rb *b)
 
 static void act_floors(struct rb *b)
 {
-	struct store_floor floor = { .epoch = 5, .cfg = 1 };
+	struct store_floor floor = {.epoch = 5, .cfg = 1};
 	struct fake_wait wait;
 
 	store_floor_set(b->store, &b->group, &floor, fake_arm(b->f, &wait));
@@ -60,7 +60,7 @@ static void act_floors(struct rb *b)
 
 static void act_create_and_delete(struct rb *b)
 {
-	struct uuid other = { { 77 } };
+	struct uuid other = {{77}};
 	struct fake_wait wait;
 
 	replica_create(b->store, &other, "other", fake_arm(b->f, &wait));
@@ -100,7 +100,7 @@ static struct rb *prepared(uint64_t seed)
 static void after(struct rb *b)
 {
 	rb_crash(b);
-	b->f->sim_disk->faults = (struct sim_disk_faults){ .torn_ppm = 500000 };
+	b->f->sim_disk->faults = (struct sim_disk_faults){.torn_ppm = 500000};
 	check_bench_clean(b->f);
 	ck_assert_int_eq(rb_reopen(b), 0);
 	rb_check(b);
@@ -211,7 +211,7 @@ START_TEST(crash_at_every_io_of_opening)
 		}
 		ck_assert_int_eq(rc, -ERR_TIMEOUT);
 		rb_crash(b);
-		b->f->sim_disk->faults = (struct sim_disk_faults){ .torn_ppm = 500000 };
+		b->f->sim_disk->faults = (struct sim_disk_faults){.torn_ppm = 500000};
 	}
 	ck_abort_msg("it never opened");
 }
@@ -231,9 +231,11 @@ START_TEST(crash_at_every_io_of_formatting_gives_a_store_or_none)
 			return;
 		}
 		rb_crash(b);
-		b->f->sim_disk->faults = (struct sim_disk_faults){ .torn_ppm = 500000 };
+		b->f->sim_disk->faults = (struct sim_disk_faults){.torn_ppm = 500000};
 		rc = rb_reopen(b);
-		ck_assert_msg(rc == 0 || rc == -ERR_NOT_FOUND || rc == -ERR_NOT_STORE || rc == -ERR_CORRUPT, "%d", rc);
+		ck_assert_msg(rc == 0 || rc == -ERR_NOT_FOUND || rc == -ERR_NOT_STORE ||
+				      rc == -ERR_CORRUPT,
+			      "%d", rc);
 		rb_close(&b);
 	}
 	ck_abort_msg("it never ended");

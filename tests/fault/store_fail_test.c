@@ -119,7 +119,8 @@ START_TEST(failed_reads_answer_io_errors_and_never_wrong_data)
 	ck_assert_int_eq(rb_start(b), 0);
 	work(b);
 	for (uint32_t n = 1; n < 20; n++) {
-		struct replica_read rd = {.volume = n % 2, .block = n * 60, .count = 100, .data = data};
+		struct replica_read rd = {
+			.volume = n % 2, .block = n * 60, .count = 100, .data = data};
 		struct fake_wait wait;
 		int rc;
 

@@ -48,7 +48,8 @@ static void try_record(uint8_t *header)
 	/* A footer entry made of it rebuilds it. */
 	{
 		static uint8_t entry[FOOTER_ENTRY_BYTES_MAX + 64], rebuilt[RECORD_HEADER_BYTES];
-		struct footer_state s = {.group = v.group, .lsn = v.begin, .chain = v.prev_chain}, g = s;
+		struct footer_state s = {.group = v.group, .lsn = v.begin, .chain = v.prev_chain},
+				    g = s;
 		struct record_view w;
 		uint32_t n = footer_entry_put(entry, &s, header, &v), m;
 		int rc = footer_entry_get(entry, entry + n, &g, rebuilt, &w, &m);
@@ -79,7 +80,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	(void)segment_header_decode(block, &h);
 	mend(block, SEGMENT_TRAILER_MAGIC);
 	(void)segment_trailer_decode(block, &t);
-	while (at < size && footer_entry_get(data + at, data + size, &state, rebuilt, &v, &used) == 0) {
+	while (at < size &&
+	       footer_entry_get(data + at, data + size, &state, rebuilt, &v, &used) == 0) {
 		assert(used > 0 && used <= size - at);
 		at += used;
 	}

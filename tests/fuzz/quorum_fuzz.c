@@ -101,8 +101,8 @@ static void try_adapter(const uint8_t *data, size_t bytes)
 	struct consensus_opts opts = {.id = 1, .heartbeat_ms = 100, .election_ms = 500, .seed = 1};
 	uint8_t first[256];
 	struct quorum_entry entry = {.term = 1, .type = QUORUM_CHANGE, .data = first};
-	struct consensus_start start = {.now_ms = 1, .term = 1, .first_index = 1, .entries = &entry,
-					.entry_count = 1};
+	struct consensus_start start = {
+		.now_ms = 1, .term = 1, .first_index = 1, .entries = &entry, .entry_count = 1};
 	struct consensus *c;
 	uint64_t now = 2;
 	int rc = consensus_first_entry(servers, 3, first, sizeof(first));
@@ -133,8 +133,8 @@ static void try_adapter(const uint8_t *data, size_t bytes)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-	void (*const tries[])(const uint8_t *, size_t) = {try_frame, try_raft, try_batch, try_blocks,
-							   try_small, try_fsm, try_adapter};
+	void (*const tries[])(const uint8_t *, size_t) = {
+		try_frame, try_raft, try_batch, try_blocks, try_small, try_fsm, try_adapter};
 
 	if (bytes > 1)
 		tries[data[0] % ARRAY_COUNT(tries)](data + 1, bytes - 1);

@@ -60,7 +60,8 @@ static void try_pages(uint8_t which)
 	default:
 		memset(&root, 0, sizeof(root));
 		if (root_group_decode((const struct disk_group *)(const void *)block, &root) == 0)
-			assert(root.epoch_count <= EPOCHS_MAX && memchr(root.name, 0, sizeof(root.name)) != NULL);
+			assert(root.epoch_count <= EPOCHS_MAX &&
+			       memchr(root.name, 0, sizeof(root.name)) != NULL);
 		break;
 	}
 }

@@ -30,13 +30,14 @@ static uint64_t now_ms(void)
 
 static int fail_closed(const struct client *c)
 {
-	return ctl_fail(c->ctl, CTL_FAILED, "closed", "see its log", "the daemon at %s closed the connection",
-			c->ctl->admin);
+	return ctl_fail(c->ctl, CTL_FAILED, "closed", "see its log",
+			"the daemon at %s closed the connection", c->ctl->admin);
 }
 
 static int fail_timeout(const struct client *c)
 {
-	return ctl_fail(c->ctl, CTL_TIMEOUT, "timeout", "the outcome may still happen: look with 'twinshore status'",
+	return ctl_fail(c->ctl, CTL_TIMEOUT, "timeout",
+			"the outcome may still happen: look with 'twinshore status'",
 			"no answer from %s in time", c->ctl->admin);
 }
 
@@ -113,8 +114,8 @@ static int client_put(const struct client *c, const ProtobufCMessage *message)
 	return rc;
 }
 
-static int client_get(const struct client *c, struct arena *arena, const ProtobufCMessageDescriptor *type,
-		      ProtobufCMessage **ret_message)
+static int client_get(const struct client *c, struct arena *arena,
+		      const ProtobufCMessageDescriptor *type, ProtobufCMessage **ret_message)
 {
 	uint8_t head[FRAME_HEAD_BYTES], *data;
 	uint32_t bytes = 0;
@@ -127,10 +128,12 @@ static int client_get(const struct client *c, struct arena *arena, const Protobu
 	data = bytes == 0 || bytes > FRAME_BYTES_MAX ? NULL : malloc(bytes);
 	if (data == NULL)
 		return ctl_fail(c->ctl, CTL_FAILED, "protocol", "is it a Twinshore daemon?",
-				"what answers at %s does not speak the admin protocol", c->ctl->admin);
+				"what answers at %s does not speak the admin protocol",
+				c->ctl->admin);
 	rc = client_read(c, data, bytes);
 	if (rc == 0 && frame_decode(arena, type, data, bytes, ret_message) < 0)
-		rc = ctl_fail(c->ctl, CTL_FAILED, "protocol", "", "the answer of %s is not understood", c->ctl->admin);
+		rc = ctl_fail(c->ctl, CTL_FAILED, "protocol", "",
+			      "the answer of %s is not understood", c->ctl->admin);
 	free(data);
 	return rc;
 }
@@ -155,13 +158,15 @@ static int client_hello(struct client *c)
 	if (rc == 0) {
 		answer = (const Adm__Hello *)(const void *)message;
 		if (answer->refusal != NULL)
-			rc = ctl_fail(c->ctl, CTL_FAILED, answer->refusal->code, answer->refusal->hint, "%s",
-				      answer->refusal->message);
+			rc = ctl_fail(c->ctl, CTL_FAILED, answer->refusal->code,
+				      answer->refusal->hint, "%s", answer->refusal->message);
 		else if (frame_version(answer->version_min, answer->version_max) == 0)
-			rc = ctl_fail(c->ctl, CTL_FAILED, "version", "install the same version as the daemon's",
-				      "%s speaks versions %u to %u of the admin protocol, this command %u to %u",
-				      answer->program, answer->version_min, answer->version_max, ADMIN_VERSION_MIN,
-				      ADMIN_VERSION_MAX);
+			rc = ctl_fail(
+				c->ctl, CTL_FAILED, "version",
+				"install the same version as the daemon's",
+				"%s speaks versions %u to %u of the admin protocol, this command %u to %u",
+				answer->program, answer->version_min, answer->version_max,
+				ADMIN_VERSION_MIN, ADMIN_VERSION_MAX);
 	}
 	arena_fini(&arena);
 	return rc;
@@ -182,10 +187,12 @@ int client_open(struct client *c, const struct ctl *ctl)
 	if (c->fd < 0)
 		return ctl_fail(ctl, CTL_FAILED, "io", "", "making a socket: %s", strerror(errno));
 	if (connect(c->fd, (struct sockaddr *)&sa, sizeof(sa)) < 0) {
-		rc = ctl_fail(ctl, CTL_FAILED, errno == EACCES ? "permission" : "unreachable",
-			      errno == EACCES ? "run it as root, or as a user who may open the socket"
-					      : "is twinshored running? name its socket with --admin or TWINSHORE_ADMIN",
-			      "no daemon answers at %s: %s", ctl->admin, strerror(errno));
+		rc = ctl_fail(
+			ctl, CTL_FAILED, errno == EACCES ? "permission" : "unreachable",
+			errno == EACCES
+				? "run it as root, or as a user who may open the socket"
+				: "is twinshored running? name its socket with --admin or TWINSHORE_ADMIN",
+			"no daemon answers at %s: %s", ctl->admin, strerror(errno));
 		close(c->fd);
 		return rc;
 	}
@@ -218,8 +225,9 @@ int client_take(struct client *c, struct arena *arena, Adm__Response **ret_respo
 		return rc;
 	r = (Adm__Response *)(void *)message;
 	if (r->body_case == ADM__RESPONSE__BODY_ERROR)
-		return ctl_fail(c->ctl, r->error->exit_code != 0 ? (int)r->error->exit_code : CTL_FAILED, r->error->code,
-				r->error->hint, "%s", r->error->message);
+		return ctl_fail(c->ctl,
+				r->error->exit_code != 0 ? (int)r->error->exit_code : CTL_FAILED,
+				r->error->code, r->error->hint, "%s", r->error->message);
 	*ret_response = r;
 	return 0;
 }
@@ -243,7 +251,8 @@ int client_change(struct ctl *ctl, Adm__Request *request, const char *key, const
 	if (rc == 0)
 		rc = client_take(&c, &arena, &response);
 	if (rc == 0 && response->body_case != ADM__RESPONSE__BODY_DONE)
-		rc = ctl_fail(ctl, CTL_FAILED, "protocol", "", "the answer of %s is not understood", ctl->admin);
+		rc = ctl_fail(ctl, CTL_FAILED, "protocol", "", "the answer of %s is not understood",
+			      ctl->admin);
 	arena_fini(&arena);
 	client_close(&c);
 	return rc == 0 ? ctl_done(ctl, key, value) : rc;

@@ -17,8 +17,8 @@ static char *keep(char *to, size_t bytes, const char *text)
 }
 
 /* `text` is one of two words: 0 and which, or CTL_USAGE. */
-static int one_of(const struct ctl *ctl, const char *option, const char *text, const char *first, const char *second,
-		  bool *ret_second)
+static int one_of(const struct ctl *ctl, const char *option, const char *text, const char *first,
+		  const char *second, bool *ret_second)
 {
 	*ret_second = strcmp(text, second) == 0;
 	if (*ret_second || strcmp(text, first) == 0)
@@ -41,7 +41,8 @@ static int policy_check(const struct ctl *ctl, struct policy *p)
 		rc = one_of(ctl, "--ack", p->ack, "journaled", "received", &p->received);
 	if (rc == 0 && p->on_peer_loss != NULL)
 		rc = one_of(ctl, "--on-peer-loss", p->on_peer_loss, "continue", "stop", &p->stop);
-	if (rc == 0 && p->min_isr != NULL && (number_parse(p->min_isr, &p->min) < 0 || p->min < 1 || p->min > 2))
+	if (rc == 0 && p->min_isr != NULL &&
+	    (number_parse(p->min_isr, &p->min) < 0 || p->min < 1 || p->min > 2))
 		rc = ctl_usage(ctl, "option --min-isr is 1 or 2, not '%.40s'", p->min_isr);
 	return rc;
 }
@@ -57,18 +58,23 @@ int cmd_group_create(struct ctl *ctl, int argc, char **argv)
 {
 	struct policy p = {0};
 	const char *sync = NULL, *primary = NULL, *name;
-	const struct opt opts[] = {{"--sync", &sync, NULL, false}, {"--primary", &primary, NULL, false},
-				   {"--ack", &p.ack, NULL, false}, {"--on-peer-loss", &p.on_peer_loss, NULL, false},
-				   {"--min-isr", &p.min_isr, NULL, false}, {"--async", NULL, NULL, true},
-				   {"--mode", NULL, NULL, true}, {"--every", NULL, NULL, true},
+	const struct opt opts[] = {{"--sync", &sync, NULL, false},
+				   {"--primary", &primary, NULL, false},
+				   {"--ack", &p.ack, NULL, false},
+				   {"--on-peer-loss", &p.on_peer_loss, NULL, false},
+				   {"--min-isr", &p.min_isr, NULL, false},
+				   {"--async", NULL, NULL, true},
+				   {"--mode", NULL, NULL, true},
+				   {"--every", NULL, NULL, true},
 				   {NULL, NULL, NULL, false}};
 	char texts[3][NAME_BYTES_MAX + 1];
 	Adm__Request request = ADM__REQUEST__INIT;
 	Adm__GroupCreate m = ADM__GROUP_CREATE__INIT;
 	int rc = ctl_parse(ctl, argc, argv, opts, 1, 1, &name);
 
-	if (rc != 0 || (rc = ctl_name(ctl, "group", name)) != 0 || (rc = policy_check(ctl, &p)) != 0 ||
-	    (rc = site_check(ctl, sync)) != 0 || (rc = site_check(ctl, primary)) != 0)
+	if (rc != 0 || (rc = ctl_name(ctl, "group", name)) != 0 ||
+	    (rc = policy_check(ctl, &p)) != 0 || (rc = site_check(ctl, sync)) != 0 ||
+	    (rc = site_check(ctl, primary)) != 0)
 		return rc;
 	m.name = keep(texts[0], sizeof(texts[0]), name);
 	m.sync_site = keep(texts[1], sizeof(texts[1]), sync);
@@ -85,20 +91,28 @@ int cmd_group_set(struct ctl *ctl, int argc, char **argv)
 {
 	struct policy p = {0};
 	const char *name;
-	const struct opt opts[] = {{"--ack", &p.ack, NULL, false}, {"--on-peer-loss", &p.on_peer_loss, NULL, false},
-				   {"--min-isr", &p.min_isr, NULL, false}, {"--history", NULL, NULL, true},
-				   {"--on-full", NULL, NULL, true}, {"--solo", NULL, NULL, true},
-				   {"--strict-reads", NULL, NULL, true}, {"--rpo", NULL, NULL, true},
-				   {"--bandwidth", NULL, NULL, true}, {"--allow", NULL, NULL, true},
-				   {"--keep-branches", NULL, NULL, true}, {"--suspend-max", NULL, NULL, true},
-				   {"--space", NULL, NULL, true}, {"--branch-keep", NULL, NULL, true},
+	const struct opt opts[] = {{"--ack", &p.ack, NULL, false},
+				   {"--on-peer-loss", &p.on_peer_loss, NULL, false},
+				   {"--min-isr", &p.min_isr, NULL, false},
+				   {"--history", NULL, NULL, true},
+				   {"--on-full", NULL, NULL, true},
+				   {"--solo", NULL, NULL, true},
+				   {"--strict-reads", NULL, NULL, true},
+				   {"--rpo", NULL, NULL, true},
+				   {"--bandwidth", NULL, NULL, true},
+				   {"--allow", NULL, NULL, true},
+				   {"--keep-branches", NULL, NULL, true},
+				   {"--suspend-max", NULL, NULL, true},
+				   {"--space", NULL, NULL, true},
+				   {"--branch-keep", NULL, NULL, true},
 				   {NULL, NULL, NULL, false}};
 	char text[NAME_BYTES_MAX + 1];
 	Adm__Request request = ADM__REQUEST__INIT;
 	Adm__GroupSet m = ADM__GROUP_SET__INIT;
 	int rc = ctl_parse(ctl, argc, argv, opts, 1, 1, &name);
 
-	if (rc != 0 || (rc = ctl_name(ctl, "group", name)) != 0 || (rc = policy_check(ctl, &p)) != 0)
+	if (rc != 0 || (rc = ctl_name(ctl, "group", name)) != 0 ||
+	    (rc = policy_check(ctl, &p)) != 0)
 		return rc;
 	if (p.ack == NULL && p.on_peer_loss == NULL && p.min_isr == NULL)
 		return ctl_usage(ctl, "nothing to set");
@@ -134,7 +148,8 @@ int cmd_group_delete(struct ctl *ctl, int argc, char **argv)
 int cmd_volume_create(struct ctl *ctl, int argc, char **argv)
 {
 	const char *name, *size = NULL, *block = NULL;
-	const struct opt opts[] = {{"--size", &size, NULL, false}, {"--block-size", &block, NULL, false},
+	const struct opt opts[] = {{"--size", &size, NULL, false},
+				   {"--block-size", &block, NULL, false},
 				   {NULL, NULL, NULL, false}};
 	char group[NAME_BYTES_MAX + 1], volume[NAME_BYTES_MAX + 1];
 	Adm__Request request = ADM__REQUEST__INIT;
@@ -150,7 +165,8 @@ int cmd_volume_create(struct ctl *ctl, int argc, char **argv)
 		return rc;
 	if (m.bytes == 0 || m.bytes % 4096 != 0)
 		return ctl_usage(ctl, "the size of a volume is a multiple of 4 KiB, not %s", size);
-	if (block != NULL && (size_parse(block, &block_bytes) < 0 || (block_bytes != 512 && block_bytes != 4096)))
+	if (block != NULL &&
+	    (size_parse(block, &block_bytes) < 0 || (block_bytes != 512 && block_bytes != 4096)))
 		return ctl_usage(ctl, "option --block-size is 512 or 4096, not '%.40s'", block);
 	m.group = group;
 	m.name = volume;

@@ -30,18 +30,21 @@ static int snapshot_take(struct client *c, struct arena *a, struct snapshot *ret
 		rc = client_take(c, a, &r);
 		if (rc != 0)
 			return rc;
-		if (r->body_case != ADM__RESPONSE__BODY_STATUS || (ret->head == NULL) != (r->status->first != 0) ||
+		if (r->body_case != ADM__RESPONSE__BODY_STATUS ||
+		    (ret->head == NULL) != (r->status->first != 0) ||
 		    (r->status->first && (r->status->store == NULL || r->status->quorum == NULL)))
-			return ctl_fail(c->ctl, CTL_FAILED, "protocol", "", "the answer of %s is not understood",
-					c->ctl->admin);
+			return ctl_fail(c->ctl, CTL_FAILED, "protocol", "",
+					"the answer of %s is not understood", c->ctl->admin);
 		if (r->status->first)
 			ret->head = r->status;
 		for (size_t i = 0; i < r->status->n_groups; i++) {
 			if (count == room) {
-				const Adm__Group **more = arena_take(a, (room * 2 + 16) * sizeof(*more));
+				const Adm__Group **more =
+					arena_take(a, (room * 2 + 16) * sizeof(*more));
 
 				if (more == NULL)
-					return ctl_fail(c->ctl, CTL_FAILED, "no_memory", "", "the answer is too large");
+					return ctl_fail(c->ctl, CTL_FAILED, "no_memory", "",
+							"the answer is too large");
 				if (count != 0)
 					memcpy(more, groups, count * sizeof(*more));
 				groups = more;
@@ -139,7 +142,8 @@ static int ask(struct ctl *ctl, Adm__Request *request, Adm__Response__BodyCase w
 	if (rc == 0)
 		rc = client_take(&c, &arena, &r);
 	if (rc == 0 && r->body_case != want)
-		rc = ctl_fail(ctl, CTL_FAILED, "protocol", "", "the answer of %s is not understood", ctl->admin);
+		rc = ctl_fail(ctl, CTL_FAILED, "protocol", "", "the answer of %s is not understood",
+			      ctl->admin);
 	else if (rc == 0)
 		show(ctl, r);
 	arena_fini(&arena);
@@ -212,7 +216,8 @@ int cmd_ping(struct ctl *ctl, int argc, char **argv)
 }
 
 /* Followed events are one document per line, the others one document in all. */
-static void events_shown(const struct ctl *ctl, struct json *whole, const Adm__EventsReply *m, bool follow)
+static void events_shown(const struct ctl *ctl, struct json *whole, const Adm__EventsReply *m,
+			 bool follow)
 {
 	for (size_t i = 0; i < m->n_events; i++) {
 		struct json line;
@@ -266,7 +271,8 @@ int cmd_events(struct ctl *ctl, int argc, char **argv)
 {
 	bool follow = false;
 	const char *since = "0", *none;
-	const struct opt opts[] = {{"--follow", NULL, &follow, false}, {"--since", &since, NULL, false},
+	const struct opt opts[] = {{"--follow", NULL, &follow, false},
+				   {"--since", &since, NULL, false},
 				   {NULL, NULL, NULL, false}};
 	Adm__Request request = ADM__REQUEST__INIT;
 	Adm__EventsRequest events = ADM__EVENTS_REQUEST__INIT;

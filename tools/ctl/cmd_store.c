@@ -46,7 +46,8 @@ static int zero_disk(struct offline *o)
 		uint64_t left = o->disk->bytes - at;
 
 		req.bytes = 0;
-		for (req.iov_count = 0; req.iov_count < ZERO_IOVS && left > req.bytes; req.iov_count++) {
+		for (req.iov_count = 0; req.iov_count < ZERO_IOVS && left > req.bytes;
+		     req.iov_count++) {
 			uint64_t n = left - req.bytes < ZERO_BYTES ? left - req.bytes : ZERO_BYTES;
 
 			iov[req.iov_count] = (struct iovec){zeroes, (size_t)n};
@@ -73,7 +74,7 @@ static int zero_disk(struct offline *o)
 static int format_fail(const struct format *f, const char *what, int rc)
 {
 	return ctl_fail(f->ctl, CTL_FAILED, err_admin_code(rc),
-			rc == -ERR_LOCKED ? "stop the daemon that uses it"
+			rc == -ERR_LOCKED    ? "stop the daemon that uses it"
 			: rc == -ERR_INVALID ? "a store needs 64 MiB, and segments that fit into it"
 					     : "",
 			"%s %s: %s", what, f->path, err_text(rc));
@@ -92,12 +93,14 @@ static int format_probe(const struct format *f, struct offline *o)
 	if (rc < 0)
 		return format_fail(f, "reading", rc);
 	if ((rc == STORE_PROBE_EMPTY || f->force) && f->bytes != 0 && f->bytes != o->disk->bytes)
-		return ctl_fail(f->ctl, CTL_FAILED, "exists", "leave --size out, or remove it first",
+		return ctl_fail(f->ctl, CTL_FAILED, "exists",
+				"leave --size out, or remove it first",
 				"%s exists with another size", f->path);
 	if (rc == STORE_PROBE_EMPTY || f->force)
 		return 0;
 	size_format_short(o->disk->bytes, size);
-	return ctl_fail(f->ctl, CTL_REFUSED, "refused", "--force overwrites it: everything on it is lost",
+	return ctl_fail(f->ctl, CTL_REFUSED, "refused",
+			"--force overwrites it: everything on it is lost",
 			"%s is not blank: it holds %s (%s)", f->path,
 			rc == STORE_PROBE_STORE ? "a Twinshore store" : "something else", size);
 }
@@ -154,9 +157,13 @@ static int format_look(struct format *f, const char *size)
 		return rc;
 	f->is_new = stat(f->path, &st) != 0 || (S_ISREG(st.st_mode) && st.st_size == 0);
 	if (f->is_new && size == NULL)
-		return ctl_usage(f->ctl, "%s does not exist: say how large it shall be with --size", f->path);
+		return ctl_usage(f->ctl, "%s does not exist: say how large it shall be with --size",
+				 f->path);
 	if (size != NULL && (f->bytes % 4096 != 0 || f->bytes < 64u << 20))
-		return ctl_usage(f->ctl, "the size of a store is a multiple of 4 KiB and at least 64 MiB, not %s", size);
+		return ctl_usage(
+			f->ctl,
+			"the size of a store is a multiple of 4 KiB and at least 64 MiB, not %s",
+			size);
 	return 0;
 }
 
@@ -164,8 +171,10 @@ int cmd_store_format(struct ctl *ctl, int argc, char **argv)
 {
 	struct format f = {.ctl = ctl, .opts = {.journal_percent = 25}};
 	const char *size = NULL, *segment = NULL;
-	const struct opt opts[] = {{"--size", &size, NULL, false}, {"--segment", &segment, NULL, false},
-				   {"--force", NULL, &f.force, false}, {NULL, NULL, NULL, false}};
+	const struct opt opts[] = {{"--size", &size, NULL, false},
+				   {"--segment", &segment, NULL, false},
+				   {"--force", NULL, &f.force, false},
+				   {NULL, NULL, NULL, false}};
 	struct uring_disk_options disk = {0};
 	struct offline o;
 	uint64_t bytes;
@@ -175,9 +184,11 @@ int cmd_store_format(struct ctl *ctl, int argc, char **argv)
 		return rc;
 	if (segment != NULL && (rc = ctl_size(ctl, segment, &f.opts.segment_bytes)) != 0)
 		return rc;
-	if (segment != NULL && (f.opts.segment_bytes < 2u << 20 || f.opts.segment_bytes > 256u << 20 ||
-				(f.opts.segment_bytes & (f.opts.segment_bytes - 1)) != 0))
-		return ctl_usage(ctl, "a segment is a power of two from 2 MiB to 256 MiB, not %s", segment);
+	if (segment != NULL &&
+	    (f.opts.segment_bytes < 2u << 20 || f.opts.segment_bytes > 256u << 20 ||
+	     (f.opts.segment_bytes & (f.opts.segment_bytes - 1)) != 0))
+		return ctl_usage(ctl, "a segment is a power of two from 2 MiB to 256 MiB, not %s",
+				 segment);
 	rc = format_look(&f, size);
 	if (rc != 0)
 		return rc;

@@ -67,7 +67,8 @@ static void digests_json(struct json *j, const struct look *l)
 	json_array(j, "digests");
 	for (uint32_t i = 0; i < l->count[CHECK_DIGEST]; i++) {
 		char kind[16], name[132], last[2][64];
-		int n = sscanf(l->lines[CHECK_DIGEST][i], "%15s %131s %63s %63s", kind, name, last[0], last[1]);
+		int n = sscanf(l->lines[CHECK_DIGEST][i], "%15s %131s %63s %63s", kind, name,
+			       last[0], last[1]);
 
 		if (n < 3)
 			continue;
@@ -107,14 +108,16 @@ static void check_json(const char *path, const struct look *l, const struct stor
 	json_end(&j);
 }
 
-static int check_told(const struct ctl *ctl, const char *path, const struct look *l, const struct store_check *c)
+static int check_told(const struct ctl *ctl, const char *path, const struct look *l,
+		      const struct store_check *c)
 {
 	if (ctl->json) {
 		check_json(path, l, c);
 	} else {
 		if (c->digest)
 			printf("digest %016llx\n", (unsigned long long)c->digest_all);
-		printf("%s: %s, %llu bad\n", path, c->bad_count == 0 ? "ok" : "BAD", (unsigned long long)c->bad_count);
+		printf("%s: %s, %llu bad\n", path, c->bad_count == 0 ? "ok" : "BAD",
+		       (unsigned long long)c->bad_count);
 	}
 	return c->bad_count == 0 ? CTL_DONE : CTL_FAILED;
 }
@@ -122,14 +125,16 @@ static int check_told(const struct ctl *ctl, const char *path, const struct look
 static int look_unopened(const struct ctl *ctl, const char *path, int rc)
 {
 	return ctl_fail(ctl, rc == -ERR_NOT_FOUND ? CTL_NOT_FOUND : CTL_FAILED, err_admin_code(rc),
-			rc == -ERR_LOCKED ? "stop the daemon that uses it" : "", "opening %s: %s", path, err_text(rc));
+			rc == -ERR_LOCKED ? "stop the daemon that uses it" : "", "opening %s: %s",
+			path, err_text(rc));
 }
 
 int cmd_store_check(struct ctl *ctl, int argc, char **argv)
 {
 	const char *path;
 	struct store_check c = {.report = look_report};
-	const struct opt opts[] = {{"--digest", NULL, &c.digest, false}, {"--repair", NULL, NULL, true},
+	const struct opt opts[] = {{"--digest", NULL, &c.digest, false},
+				   {"--repair", NULL, NULL, true},
 				   {NULL, NULL, NULL, false}};
 	struct uring_disk_options disk = {.read_only = true};
 	struct look look = {.ctl = ctl};
@@ -146,7 +151,8 @@ int cmd_store_check(struct ctl *ctl, int argc, char **argv)
 	store_check(o.env, o.disk, &c);
 	rc = offline_wait(&o, &c.done);
 	if (rc < 0)
-		rc = ctl_fail(ctl, CTL_FAILED, err_admin_code(rc), "", "checking %s: %s", path, err_text(rc));
+		rc = ctl_fail(ctl, CTL_FAILED, err_admin_code(rc), "", "checking %s: %s", path,
+			      err_text(rc));
 	else
 		rc = check_told(ctl, path, &look, &c);
 	offline_close(&o);
@@ -175,7 +181,10 @@ int cmd_store_inspect(struct ctl *ctl, int argc, char **argv)
 		uint32_t part = inspect_part(args[i]);
 
 		if (part == 0)
-			return ctl_usage(ctl, "'%.40s' is none of superblock, segments, journal, map, groups", args[i]);
+			return ctl_usage(
+				ctl,
+				"'%.40s' is none of superblock, segments, journal, map, groups",
+				args[i]);
 		q.parts |= part;
 	}
 	if (q.parts == 0)
@@ -187,7 +196,8 @@ int cmd_store_inspect(struct ctl *ctl, int argc, char **argv)
 	store_inspect(o.env, o.disk, &q);
 	rc = offline_wait(&o, &q.done);
 	if (rc < 0)
-		rc = ctl_fail(ctl, CTL_FAILED, err_admin_code(rc), "", "opening the store %s: %s", args[0], err_text(rc));
+		rc = ctl_fail(ctl, CTL_FAILED, err_admin_code(rc), "", "opening the store %s: %s",
+			      args[0], err_text(rc));
 	offline_close(&o);
 	return rc;
 }

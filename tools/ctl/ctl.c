@@ -12,7 +12,8 @@
 #include "engine/base/size.h"
 #include "tools/ctl/json.h"
 
-int ctl_fail(const struct ctl *ctl, int exit_code, const char *code, const char *hint, const char *fmt, ...)
+int ctl_fail(const struct ctl *ctl, int exit_code, const char *code, const char *hint,
+	     const char *fmt, ...)
 {
 	char text[1024];
 	struct json j;
@@ -49,13 +50,15 @@ int ctl_usage(const struct ctl *ctl, const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	if (ctl->command != NULL)
-		snprintf(hint, sizeof(hint), "usage: twinshore %s %s", ctl->command->name, ctl->command->synopsis);
+		snprintf(hint, sizeof(hint), "usage: twinshore %s %s", ctl->command->name,
+			 ctl->command->synopsis);
 	return ctl_fail(ctl, CTL_USAGE, "usage", hint, "%s", text);
 }
 
 int ctl_later(const struct ctl *ctl, const char *what)
 {
-	return ctl_fail(ctl, CTL_FAILED, "unsupported", "", "%s is not available in this version", what);
+	return ctl_fail(ctl, CTL_FAILED, "unsupported", "", "%s is not available in this version",
+			what);
 }
 
 int ctl_done(const struct ctl *ctl, const char *key, const char *value)
@@ -84,8 +87,8 @@ static const struct opt *opt_find(const struct opt *opts, const char *arg, size_
 	return NULL;
 }
 
-int ctl_parse(const struct ctl *ctl, int argc, char **argv, const struct opt *opts, uint32_t args_min,
-	      uint32_t args_max, const char **args)
+int ctl_parse(const struct ctl *ctl, int argc, char **argv, const struct opt *opts,
+	      uint32_t args_min, uint32_t args_max, const char **args)
 {
 	uint32_t n = 0;
 	bool plain = false;
@@ -134,18 +137,23 @@ int ctl_name(const struct ctl *ctl, const char *what, const char *text)
 {
 	if (name_is_valid(text))
 		return 0;
-	return ctl_usage(ctl, "'%.80s' is not a name of a %s: 1 to 63 of letters, digits, '.', '_', '-'", text, what);
+	return ctl_usage(ctl,
+			 "'%.80s' is not a name of a %s: 1 to 63 of letters, digits, '.', '_', '-'",
+			 text, what);
 }
 
-int ctl_split(const struct ctl *ctl, const char *text, char group[NAME_BYTES_MAX + 1], char name[NAME_BYTES_MAX + 1])
+int ctl_split(const struct ctl *ctl, const char *text, char group[NAME_BYTES_MAX + 1],
+	      char name[NAME_BYTES_MAX + 1])
 {
 	const char *slash = strchr(text, '/');
 
-	if (slash == NULL || slash - text > (int)NAME_BYTES_MAX || strlen(slash + 1) > NAME_BYTES_MAX)
+	if (slash == NULL || slash - text > (int)NAME_BYTES_MAX ||
+	    strlen(slash + 1) > NAME_BYTES_MAX)
 		return ctl_usage(ctl, "'%.140s' is not GROUP/NAME", text);
 	snprintf(group, NAME_BYTES_MAX + 1, "%.*s", (int)(slash - text), text);
 	snprintf(name, NAME_BYTES_MAX + 1, "%s", slash + 1);
-	return ctl_name(ctl, "group", group) != 0 || ctl_name(ctl, "volume", name) != 0 ? CTL_USAGE : 0;
+	return ctl_name(ctl, "group", group) != 0 || ctl_name(ctl, "volume", name) != 0 ? CTL_USAGE
+											: 0;
 }
 
 int ctl_size(const struct ctl *ctl, const char *text, uint64_t *ret_bytes)

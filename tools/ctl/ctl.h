@@ -34,7 +34,8 @@ struct command {
 	const char *name; /* "group create" */
 	const char *synopsis;
 	const char *help;
-	int (*run)(struct ctl *ctl, int argc, char **argv); /* NULL: not in this version; argv after the name */
+	int (*run)(struct ctl *ctl, int argc,
+		   char **argv); /* NULL: not in this version; argv after the name */
 };
 
 /* An option of a command: "--size" with a value, or a flag. */
@@ -47,20 +48,22 @@ struct opt {
 
 /* The document {"error": ...} on stdout with --json, a sentence on stderr without.  Returns exit_code. */
 PRINTF_LIKE(5, 6)
-int ctl_fail(const struct ctl *ctl, int exit_code, const char *code, const char *hint, const char *fmt, ...);
+int ctl_fail(const struct ctl *ctl, int exit_code, const char *code, const char *hint,
+	     const char *fmt, ...);
 PRINTF_LIKE(2, 3)
 int ctl_usage(const struct ctl *ctl, const char *fmt, ...); /* exit code 2, with the synopsis */
-int ctl_later(const struct ctl *ctl, const char *what);	    /* "... is not available in this version" */
+int ctl_later(const struct ctl *ctl, const char *what); /* "... is not available in this version" */
 /* Done: {"result": "done", key: value} or a word on stdout. */
 int ctl_done(const struct ctl *ctl, const char *key, const char *value);
 
 /* Sort argv into options and at most args_max others, which must be at least args_min; 0 or an exit
  * code (told already). */
-int ctl_parse(const struct ctl *ctl, int argc, char **argv, const struct opt *opts, uint32_t args_min,
-	      uint32_t args_max, const char **args);
+int ctl_parse(const struct ctl *ctl, int argc, char **argv, const struct opt *opts,
+	      uint32_t args_min, uint32_t args_max, const char **args);
 
 /* GROUP/NAME into its halves; 0 or CTL_USAGE (told already). */
-int ctl_split(const struct ctl *ctl, const char *text, char group[NAME_BYTES_MAX + 1], char name[NAME_BYTES_MAX + 1]);
+int ctl_split(const struct ctl *ctl, const char *text, char group[NAME_BYTES_MAX + 1],
+	      char name[NAME_BYTES_MAX + 1]);
 int ctl_name(const struct ctl *ctl, const char *what, const char *text);
 int ctl_size(const struct ctl *ctl, const char *text, uint64_t *ret_bytes);
 

@@ -133,7 +133,11 @@ void time_text(uint64_t ns, char *ret)
 static uint32_t utf8(const unsigned char *s, uint32_t *ret_point)
 {
 	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-	uint32_t n = s[0] < 0x80 ? 1 : s[0] >> 5 == 6 ? 2 : s[0] >> 4 == 14 ? 3 : s[0] >> 3 == 30 ? 4 : 0;
+	uint32_t n = s[0] < 0x80       ? 1
+		     : s[0] >> 5 == 6  ? 2
+		     : s[0] >> 4 == 14 ? 3
+		     : s[0] >> 3 == 30 ? 4
+				       : 0;
 	uint32_t point = n == 1 ? s[0] : s[0] & (0x7fu >> n);
 
 	for (uint32_t i = 1; i < n; i++) {
@@ -163,7 +167,8 @@ static void quote(FILE *out, const char *text)
 		else if (point == '\n' || point == '\t')
 			fputs(point == '\n' ? "\\n" : "\\t", out);
 		else if (point >= 0x10000)
-			fprintf(out, "\\u%04x\\u%04x", 0xd800 + ((point - 0x10000) >> 10), 0xdc00 + (point & 0x3ff));
+			fprintf(out, "\\u%04x\\u%04x", 0xd800 + ((point - 0x10000) >> 10),
+				0xdc00 + (point & 0x3ff));
 		else if (point < 0x20 || point >= 0x7f)
 			fprintf(out, "\\u%04x", point);
 		else

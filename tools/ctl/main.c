@@ -23,17 +23,21 @@ static const struct command commands[] = {
 
 static void usage(FILE *out)
 {
-	fprintf(out, "usage: twinshore [--admin SOCKET] [--json] [--timeout 30s] COMMAND\n\n"
-		     "  --admin SOCKET  of the daemon (default $TWINSHORE_ADMIN, then " ADMIN_DEFAULT ")\n"
-		     "  --json          one JSON document on stdout, errors too\n"
-		     "  --timeout TIME  how long to wait for an answer (default 30s)\n"
-		     "  --version, --help\n\nCommands:\n");
+	fprintf(out,
+		"usage: twinshore [--admin SOCKET] [--json] [--timeout 30s] COMMAND\n\n"
+		"  --admin SOCKET  of the daemon (default $TWINSHORE_ADMIN, then " ADMIN_DEFAULT
+		")\n"
+		"  --json          one JSON document on stdout, errors too\n"
+		"  --timeout TIME  how long to wait for an answer (default 30s)\n"
+		"  --version, --help\n\nCommands:\n");
 	for (uint32_t i = 0; i < ARRAY_COUNT(commands); i++)
-		fprintf(out, "  %s%s%s\n        %s%s\n", commands[i].name, commands[i].synopsis[0] != '\0' ? " " : "",
-			commands[i].synopsis, commands[i].help,
+		fprintf(out, "  %s%s%s\n        %s%s\n", commands[i].name,
+			commands[i].synopsis[0] != '\0' ? " " : "", commands[i].synopsis,
+			commands[i].help,
 			commands[i].run == NULL ? " (not available in this version)" : "");
-	fprintf(out, "\nExit codes: 0 done, 1 failed, 2 usage, 3 refused because data could be lost,\n"
-		     "4 no such object, 5 no answer in time (the outcome may still happen).  See twinshore(1).\n");
+	fprintf(out,
+		"\nExit codes: 0 done, 1 failed, 2 usage, 3 refused because data could be lost,\n"
+		"4 no such object, 5 no answer in time (the outcome may still happen).  See twinshore(1).\n");
 }
 
 /* The command that argv begins with, one word or two. */
@@ -136,7 +140,8 @@ int main(int argc, char **argv)
 		return ctl_usage(&ctl, "a command is missing");
 	ctl.command = command_find(left, argv, &words);
 	if (ctl.command == NULL)
-		return ctl_usage(&ctl, "no command '%.60s%s%.60s'", argv[0], left > 1 ? " " : "", left > 1 ? argv[1] : "");
+		return ctl_usage(&ctl, "no command '%.60s%s%.60s'", argv[0], left > 1 ? " " : "",
+				 left > 1 ? argv[1] : "");
 	rc = ctl.command->run == NULL ? ctl_later(&ctl, ctl.command->name)
 				      : ctl.command->run(&ctl, left - words, argv + words);
 	if (fflush(stdout) != 0 && rc == 0)

@@ -24,9 +24,10 @@ static void offline_log(struct log *log, enum log_level level, const char *room,
 
 int offline_open(struct offline *o, const char *path, const struct uring_disk_options *options)
 {
-	struct uring_options uo = {.entries = 64,
-				   .bufs = {.count = {[BUF_4K] = 256, [BUF_64K] = 64, [BUF_1M] = 32}},
-				   .log = &o->log};
+	struct uring_options uo = {
+		.entries = 64,
+		.bufs = {.count = {[BUF_4K] = 256, [BUF_64K] = 64, [BUF_1M] = 32}},
+		.log = &o->log};
 	int rc;
 
 	memset(o, 0, sizeof(*o));

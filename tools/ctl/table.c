@@ -107,8 +107,8 @@ static void site_line(FILE *out, const Adm__StatusReply *h)
 
 	size_format_short(h->store->used, used);
 	size_format_short(h->store->size, size);
-	fprintf(out, "site %s  store %s, %s of %s used  quorum %s", h->site, h->store->state, used, size,
-		h->quorum->state);
+	fprintf(out, "site %s  store %s, %s of %s used  quorum %s", h->site, h->store->state, used,
+		size, h->quorum->state);
 	if (h->quorum->leader[0] != '\0')
 		fprintf(out, ", leader %s", h->quorum->leader);
 	for (size_t i = 0; i < h->quorum->n_members; i++)
@@ -137,8 +137,8 @@ static void trouble_line(FILE *out, const Adm__Group *g)
 
 void show_status(FILE *out, const struct snapshot *s)
 {
-	static const char *const head[] = {"GROUP", "ROLE", "STATE", "PRIMARY", "IN SYNC", "EPOCH", "VOLUMES", "CLIENTS",
-					   "LAG", NULL};
+	static const char *const head[] = {"GROUP", "ROLE",    "STATE",	  "PRIMARY", "IN SYNC",
+					   "EPOCH", "VOLUMES", "CLIENTS", "LAG",     NULL};
 	struct table t = {0};
 
 	site_line(out, s->head);
@@ -198,8 +198,9 @@ void show_quorum(FILE *out, const Adm__Quorum *q)
 	static const char *const head[] = {"MEMBER", "ID", "REACHABLE", "LEADER", NULL};
 	struct table t = {0};
 
-	fprintf(out, "quorum %s, term %llu, applied %llu%s%s\n", q->state, (unsigned long long)q->term,
-		(unsigned long long)q->applied, q->error[0] != '\0' ? ": " : "", q->error);
+	fprintf(out, "quorum %s, term %llu, applied %llu%s%s\n", q->state,
+		(unsigned long long)q->term, (unsigned long long)q->applied,
+		q->error[0] != '\0' ? ": " : "", q->error);
 	if (q->n_members == 0)
 		return;
 	for (int pass = 0; pass < 2; pass++) {
@@ -232,6 +233,7 @@ void show_event(FILE *out, const Adm__Event *e)
 	char when[32];
 
 	time_text(e->time_ns, when);
-	fprintf(out, "%llu  %s  %-6s  %s%s%s  %s -> %s: %s\n", (unsigned long long)e->seq, when, e->kind, e->group,
-		e->group[0] != '\0' ? " at " : "", e->site, e->from, e->to, e->reason);
+	fprintf(out, "%llu  %s  %-6s  %s%s%s  %s -> %s: %s\n", (unsigned long long)e->seq, when,
+		e->kind, e->group, e->group[0] != '\0' ? " at " : "", e->site, e->from, e->to,
+		e->reason);
 }

@@ -12,11 +12,18 @@ void fake_rooms_init(struct fake_rooms *f)
 	struct authority_status *q = &f->authority.status;
 
 	memset(f, 0, sizeof(*f));
-	f->store.status = (struct store_status){.bytes = 1 << 30, .used_bytes = 4096, .journal_bytes = 1 << 20};
-	*q = (struct authority_status){.ready = true, .has_quorum = true, .self = 1, .leader = 2, .term = 7, .member_count = 2};
+	f->store.status = (struct store_status){
+		.bytes = 1 << 30, .used_bytes = 4096, .journal_bytes = 1 << 20};
+	*q = (struct authority_status){.ready = true,
+				       .has_quorum = true,
+				       .self = 1,
+				       .leader = 2,
+				       .term = 7,
+				       .member_count = 2};
 	q->member[0] = (struct authority_member){.id = 1, .name = "east"};
 	q->member[1] = (struct authority_member){.id = 2, .name = "west", .reachable = true};
-	f->member.status = (struct member_status){.state = MEMBER_RUNNING, .self = 1, .leader = 2, .member_count = 2};
+	f->member.status = (struct member_status){
+		.state = MEMBER_RUNNING, .self = 1, .leader = 2, .member_count = 2};
 	memcpy(f->member.status.member, q->member, sizeof(q->member));
 }
 
@@ -33,8 +40,10 @@ struct group_status *fake_group_add(struct fake_rooms *f, const char *name)
 	g->isr_mask = g->ack_mask = 1u << 1 | 1u << 2;
 	g->min_isr = 1;
 	g->peer_count = 1;
-	g->peers[0] = (struct group_peer_status){.site = 2, .state = "streaming", .durable_known = true};
-	snprintf(g->guarantee, sizeof(g->guarantee), "an acknowledged write is on stable storage at east and west");
+	g->peers[0] =
+		(struct group_peer_status){.site = 2, .state = "streaming", .durable_known = true};
+	snprintf(g->guarantee, sizeof(g->guarantee),
+		 "an acknowledged write is on stable storage at east and west");
 	return g;
 }
 
@@ -70,12 +79,17 @@ void conductor_submit(struct conductor *c, struct conductor_request *req)
 
 const char *group_state_word(enum group_state s)
 {
-	return s == GROUP_IN_SYNC ? "in-sync" : s == GROUP_SINGLE ? "single" : s == GROUP_DEGRADED ? "degraded" : "other";
+	return s == GROUP_IN_SYNC    ? "in-sync"
+	       : s == GROUP_SINGLE   ? "single"
+	       : s == GROUP_DEGRADED ? "degraded"
+				     : "other";
 }
 
 const char *group_role_word(enum group_role r)
 {
-	return r == GROUP_ROLE_PRIMARY ? "primary" : r == GROUP_ROLE_SECONDARY ? "secondary" : "none";
+	return r == GROUP_ROLE_PRIMARY	   ? "primary"
+	       : r == GROUP_ROLE_SECONDARY ? "secondary"
+					   : "none";
 }
 
 const char *event_kind_word(enum event_kind k)
@@ -91,7 +105,8 @@ bool conductor_group_status(struct conductor *c, uint32_t index, struct group_st
 	return true;
 }
 
-bool conductor_volume_status(struct conductor *c, const char *group, uint32_t index, struct volume_status *ret)
+bool conductor_volume_status(struct conductor *c, const char *group, uint32_t index,
+			     struct volume_status *ret)
 {
 	if (index >= c->volume_count)
 		return false;

@@ -60,7 +60,8 @@ START_TEST(frame_decode_takes_truncated_messages_without_harm)
 	}
 	arena_init(&arena, FRAME_ARENA_BYTES);
 	ck_assert_int_eq(frame_decode(&arena, &adm__request__descriptor, data + FRAME_HEAD_BYTES,
-				      (uint32_t)(bytes - FRAME_HEAD_BYTES), &message), 0);
+				      (uint32_t)(bytes - FRAME_HEAD_BYTES), &message),
+			 0);
 	ck_assert_str_eq(((Adm__Request *)(void *)message)->group_create->sync_site, "west");
 	arena_fini(&arena);
 	free(data);
@@ -99,7 +100,8 @@ START_TEST(frame_decode_is_bounded_by_its_arena)
 	error.message = text;
 	ck_assert_int_eq(frame_encode(&error.base, &data, &bytes), 0);
 	arena_init(&arena, 512);
-	ck_assert_int_eq(frame_decode(&arena, &adm__error__descriptor, data + 4, (uint32_t)(bytes - 4), &message),
+	ck_assert_int_eq(frame_decode(&arena, &adm__error__descriptor, data + 4,
+				      (uint32_t)(bytes - 4), &message),
 			 -ERR_PROTOCOL);
 	arena_fini(&arena);
 	free(data);

@@ -23,9 +23,15 @@ static struct arena arena;
 
 static void setup(void)
 {
-	struct admin_server_opts o = {.admin_address = ADMIN, .metrics_address = WEB, .program = "twinshored",
-				      .version = "0.1.0", .site = "east", .store_path = "/s",
-				      .conductor = &rooms.conductor, .store = &rooms.store, .authority = &rooms.authority};
+	struct admin_server_opts o = {.admin_address = ADMIN,
+				      .metrics_address = WEB,
+				      .program = "twinshored",
+				      .version = "0.1.0",
+				      .site = "east",
+				      .store_path = "/s",
+				      .conductor = &rooms.conductor,
+				      .store = &rooms.store,
+				      .authority = &rooms.authority};
 	const char *which;
 
 	fake_rooms_init(&rooms);
@@ -177,7 +183,8 @@ END_TEST
 
 START_TEST(bytes_that_are_no_frame_end_the_connection)
 {
-	static const uint8_t bad[][8] = {{0xff, 0xff, 0xff, 0xff}, {0}, {2, 0, 0, 0, 0xff, 0xff}, {'G', 'E', 'T', ' '}};
+	static const uint8_t bad[][8] = {
+		{0xff, 0xff, 0xff, 0xff}, {0}, {2, 0, 0, 0, 0xff, 0xff}, {'G', 'E', 'T', ' '}};
 	struct raw_client c;
 
 	for (uint32_t i = 0; i < ARRAY_COUNT(bad); i++) {
@@ -208,7 +215,8 @@ END_TEST
 
 START_TEST(command_of_a_newer_client_is_unsupported)
 {
-	static const uint8_t unknown[] = {6, 0, 0, 0, 8, 3, 0xc2, 0x3e, 1, 0}; /* id 3, field 1000 */
+	static const uint8_t unknown[] = {6, 0,	   0,	 0, 8,
+					  3, 0xc2, 0x3e, 1, 0}; /* id 3, field 1000 */
 	struct raw_client c;
 	Adm__Response *r;
 
@@ -225,9 +233,13 @@ END_TEST
 
 START_TEST(change_is_answered_with_the_exit_code_of_its_error)
 {
-	static const struct { int rc; uint32_t exit_code; const char *code; } cases[] = {
-		{-ERR_NOT_FOUND, 4, "not_found"}, {-ERR_TIMEOUT, 5, "timeout"}, {-ERR_REFUSED, 3, "refused"},
-		{-ERR_EXISTS, 1, "exists"}, {-ERR_NOT_PRIMARY, 1, "not_primary"}, {-ERR_NO_QUORUM, 1, "no_quorum"}};
+	static const struct {
+		int rc;
+		uint32_t exit_code;
+		const char *code;
+	} cases[] = {{-ERR_NOT_FOUND, 4, "not_found"},	   {-ERR_TIMEOUT, 5, "timeout"},
+		     {-ERR_REFUSED, 3, "refused"},	   {-ERR_EXISTS, 1, "exists"},
+		     {-ERR_NOT_PRIMARY, 1, "not_primary"}, {-ERR_NO_QUORUM, 1, "no_quorum"}};
 	struct raw_client c;
 	Adm__Response *r;
 
@@ -389,13 +401,18 @@ START_TEST(metrics_have_the_names_of_the_contract)
 		"\ntwinshore_io_seconds_count{group=\"pg\",volume=\"db\",op=\"write\",stage=\"total\"} 1\n",
 		"\ntwinshore_io_seconds_sum{group=\"pg\",volume=\"db\",op=\"write\",stage=\"total\"} 0.001\n",
 		"\ntwinshore_group_role{group=\"pg\",role=\"primary\"} 1\n",
-		"\ntwinshore_group_state{group=\"pg\",state=\"in-sync\"} 1\n", "\ntwinshore_group_epoch{group=\"pg\"} 3\n",
+		"\ntwinshore_group_state{group=\"pg\",state=\"in-sync\"} 1\n",
+		"\ntwinshore_group_epoch{group=\"pg\"} 3\n",
 		"\ntwinshore_peer_lag_bytes{group=\"pg\",site=\"west\"} 4096\n",
 		"\ntwinshore_peer_lag_seconds{group=\"pg\",site=\"west\"} 1.5\n",
-		"\ntwinshore_resync_bytes_left{group=\"pg\",site=\"west\"} 0\n", "\ntwinshore_journal_used_bytes 0\n",
-		"\ntwinshore_store_used_bytes 4096\n", "\ntwinshore_checksum_errors_total{where=\"home\"} 0\n",
-		"\ntwinshore_repairs_total 0\n", "\ntwinshore_failovers_total 2\n",
-		"\ntwinshore_queue_full_total{queue=\"journal\"} 0\n", "\n# TYPE twinshore_io_seconds histogram\n",
+		"\ntwinshore_resync_bytes_left{group=\"pg\",site=\"west\"} 0\n",
+		"\ntwinshore_journal_used_bytes 0\n",
+		"\ntwinshore_store_used_bytes 4096\n",
+		"\ntwinshore_checksum_errors_total{where=\"home\"} 0\n",
+		"\ntwinshore_repairs_total 0\n",
+		"\ntwinshore_failovers_total 2\n",
+		"\ntwinshore_queue_full_total{queue=\"journal\"} 0\n",
+		"\n# TYPE twinshore_io_seconds histogram\n",
 		"\n# TYPE twinshore_io_bytes_total counter\n"};
 
 	hist_record(&rooms.conductor.hist, MS_NS);
@@ -410,8 +427,11 @@ END_TEST
 
 START_TEST(crashed_server_leaves_no_memory)
 {
-	struct admin_server_opts o = {.metrics_address = "tcp:fake:1002", .program = "twinshore-witness",
-				      .version = "0.1.0", .site = "w", .member = &rooms.member};
+	struct admin_server_opts o = {.metrics_address = "tcp:fake:1002",
+				      .program = "twinshore-witness",
+				      .version = "0.1.0",
+				      .site = "w",
+				      .member = &rooms.member};
 	struct admin_server *witness;
 	struct raw_client c;
 	const char *which;
@@ -427,11 +447,15 @@ START_TEST(crashed_server_leaves_no_memory)
 	admin_server_abandon(&server);
 	fake_boot(fake);
 	fake_rooms_init(&rooms);
-	o = (struct admin_server_opts){.metrics_address = WEB, .program = "twinshore-witness", .version = "0.1.0",
-				       .site = "w", .member = &rooms.member};
+	o = (struct admin_server_opts){.metrics_address = WEB,
+				       .program = "twinshore-witness",
+				       .version = "0.1.0",
+				       .site = "w",
+				       .member = &rooms.member};
 	ck_assert_int_eq(admin_server_open(fake->env, &o, &server, &which), 0);
 	has(get("GET /healthz HTTP/1.1\r\n\r\n"), "\r\n\r\nok\n");
-	has(get("GET /metrics HTTP/1.1\r\n\r\n"), "twinshore_quorum_member_reachable{member=\"west\"} 1\n");
+	has(get("GET /metrics HTTP/1.1\r\n\r\n"),
+	    "twinshore_quorum_member_reachable{member=\"west\"} 1\n");
 }
 END_TEST
 

@@ -17,8 +17,12 @@ static void setup(void)
 {
 	fake_rooms_init(&rooms);
 	memset(&server, 0, sizeof(server));
-	server.o = (struct admin_server_opts){.site = "east", .version = "1.2.3", .store_path = "/s", .program = "t",
-					      .conductor = &rooms.conductor, .store = &rooms.store,
+	server.o = (struct admin_server_opts){.site = "east",
+					      .version = "1.2.3",
+					      .store_path = "/s",
+					      .program = "t",
+					      .conductor = &rooms.conductor,
+					      .store = &rooms.store,
 					      .authority = &rooms.authority};
 }
 
@@ -67,12 +71,15 @@ START_TEST(status_json_has_the_fields_of_the_contract)
 		"\"head_lsn\": 0, \"commit_lsn\": 0, \"fold_lsn\": 0, \"stable_lsn\": 0, \"content_generation\": 0, \"reason\": \"\"",
 		"\"volumes\": [{\"name\": \"db\", \"size\": 1073741824, \"used\": 8192, \"clients\": 1",
 		"\"peers\": [{\"site\": \"west\", \"mode\": \"sync\", \"state\": \"streaming\", \"durable_lsn\": 12288, \"lag_bytes\": 0, \"lag_seconds\": 0.000, \"resync\": {\"bytes_left\": 0, \"eta_seconds\": 0.000}",
-		"\"last_verified\": null", "\"snapshots\": 0", "\"newest_recoverable\": {\"site\": \"east\", \"lsn\": 0, \"time\": null}"};
+		"\"last_verified\": null",
+		"\"snapshots\": 0",
+		"\"newest_recoverable\": {\"site\": \"east\", \"lsn\": 0, \"time\": null}"};
 	struct group_status *g = fake_group_add(&rooms, "pg");
 	char *text;
 
 	g->peers[0].durable.v = 12288;
-	rooms.conductor.volumes[0] = (struct volume_status){.name = "db", .bytes = 1 << 30, .used_bytes = 8192, .clients = 1};
+	rooms.conductor.volumes[0] = (struct volume_status){
+		.name = "db", .bytes = 1 << 30, .used_bytes = 8192, .clients = 1};
 	rooms.conductor.volume_count = 1;
 	text = shown(show_status_json);
 	for (size_t i = 0; i < ARRAY_COUNT(fields); i++)
@@ -126,7 +133,8 @@ START_TEST(part_with_all_volumes_fits_a_frame)
 		fake_group_add(&rooms, name);
 	}
 	for (uint32_t i = 0; i < VOLUMES_MAX; i++) {
-		rooms.conductor.volumes[i] = (struct volume_status){.bytes = UINT64_MAX, .used_bytes = UINT64_MAX};
+		rooms.conductor.volumes[i] =
+			(struct volume_status){.bytes = UINT64_MAX, .used_bytes = UINT64_MAX};
 		memcpy(rooms.conductor.volumes[i].name, name, sizeof(name));
 	}
 	rooms.conductor.volume_count = VOLUMES_MAX;
@@ -183,7 +191,9 @@ START_TEST(json_strings_are_escaped_and_ascii)
 
 	json_begin(&j, out);
 	json_object(&j, NULL);
-	json_text(&j, "a\"b", "q\" b\\ n\n t\t \x01 \x7f \xc3\xa9 \xf0\x9f\x98\x80 \xff \xc0\x80 \xed\xa0\x80 \xe2\x82");
+	json_text(
+		&j, "a\"b",
+		"q\" b\\ n\n t\t \x01 \x7f \xc3\xa9 \xf0\x9f\x98\x80 \xff \xc0\x80 \xed\xa0\x80 \xe2\x82");
 	json_array(&j, "l");
 	json_null(&j, NULL);
 	json_bool(&j, NULL, true);
@@ -194,8 +204,10 @@ START_TEST(json_strings_are_escaped_and_ascii)
 	json_close_object(&j);
 	json_end(&j);
 	fclose(out);
-	ck_assert_str_eq(text, "{\"a\\\"b\": \"q\\\" b\\\\ n\\n t\\t \\u0001 \\u007f \\u00e9 \\ud83d\\ude00 ? ?? ??? ??\", "
-			       "\"l\": [null, true, 18446744073709551615, null], \"t\": \"2023-11-14T22:13:20.123Z\"}\n");
+	ck_assert_str_eq(
+		text,
+		"{\"a\\\"b\": \"q\\\" b\\\\ n\\n t\\t \\u0001 \\u007f \\u00e9 \\ud83d\\ude00 ? ?? ??? ??\", "
+		"\"l\": [null, true, 18446744073709551615, null], \"t\": \"2023-11-14T22:13:20.123Z\"}\n");
 	free(text);
 }
 END_TEST

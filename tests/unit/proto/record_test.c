@@ -15,12 +15,17 @@ static uint32_t crcs[RECORD_PAYLOAD_BLOCKS_MAX];
 
 static struct record_spec full_spec(void)
 {
-	struct record_spec s = {.type = RECORD_WRITE, .begin = {8192}, .prev_chain = 77, .commit = {4096},
-				.epoch = {3, 9, 2}, .wall = {123456789}};
+	struct record_spec s = {.type = RECORD_WRITE,
+				.begin = {8192},
+				.prev_chain = 77,
+				.commit = {4096},
+				.epoch = {3, 9, 2},
+				.wall = {123456789}};
 	uint32_t payload = 0;
 
 	for (uint32_t i = 0; i < RECORD_EXTENTS_MAX; i++) {
-		extents[i] = (struct record_extent){.volume = i, .kind = i % 3, .block = i * 1000ull, .count = 1 + i % 5};
+		extents[i] = (struct record_extent){
+			.volume = i, .kind = i % 3, .block = i * 1000ull, .count = 1 + i % 5};
 		if (extents[i].kind == EXTENT_DATA) {
 			extents[i].payload_block = payload;
 			payload += extents[i].count;
@@ -116,7 +121,11 @@ END_TEST
 START_TEST(local_part_belongs_to_its_record_only)
 {
 	struct record_spec s = full_spec();
-	struct record_local l = {.segment_seq = 5, .segment_salt = 99, .segment_block = 7, .durable = {4096}}, got;
+	struct record_local l = {.segment_seq = 5,
+				 .segment_salt = 99,
+				 .segment_block = 7,
+				 .durable = {4096}},
+			    got;
 	uint8_t other[RECORD_HEADER_BYTES];
 	uint64_t chain;
 
@@ -130,14 +139,19 @@ START_TEST(local_part_belongs_to_its_record_only)
 	ck_assert_uint_eq(got.durable.v, 4096);
 	s.wall.v++;
 	record_encode(other, &s, &chain);
-	memcpy(other + RECORD_LOGICAL_BYTES_MAX, header + RECORD_LOGICAL_BYTES_MAX, RECORD_LOCAL_BYTES);
+	memcpy(other + RECORD_LOGICAL_BYTES_MAX, header + RECORD_LOGICAL_BYTES_MAX,
+	       RECORD_LOCAL_BYTES);
 	ck_assert_int_eq(record_decode_local(other, &got), -ERR_CORRUPT);
 }
 END_TEST
 
 START_TEST(bodies_decode_to_what_was_encoded)
 {
-	struct record_volume rv = {.op = RECORD_VOLUME_CREATE, .slot = 3, .bytes = 1 << 20, .block_bytes = 512, .name = "db.1"};
+	struct record_volume rv = {.op = RECORD_VOLUME_CREATE,
+				   .slot = 3,
+				   .bytes = 1 << 20,
+				   .block_bytes = 512,
+				   .name = "db.1"};
 	struct record_epoch re = {.last_forced_epoch = 4, .content_generation = 2}, re2;
 	struct record_volume rv2;
 	uint8_t body[RECORD_BODY_BYTES_MAX];
@@ -169,26 +183,40 @@ START_TEST(footer_entries_rebuild_the_same_headers)
 	for (int i = 0; i < 3; i++) {
 		record_encode(headers[i], &s, &chain);
 		ck_assert_int_eq(record_decode(headers[i], RECORD_HEADER_BYTES, &v), 0);
-		ck_assert_uint_ge(footer_entry_bytes(&v), n = footer_entry_put(entries + used, &put, headers[i], &v));
+		ck_assert_uint_ge(footer_entry_bytes(&v),
+				  n = footer_entry_put(entries + used, &put, headers[i], &v));
 		used += n;
 		s.begin = v.end;
 		s.prev_chain = v.chain;
 	}
 	for (int i = 0; i < 3; i++) {
-		ck_assert_int_eq(footer_entry_get(entries + at, entries + used, &get, rebuilt, &v, &n), 0);
+		ck_assert_int_eq(
+			footer_entry_get(entries + at, entries + used, &get, rebuilt, &v, &n), 0);
 		ck_assert_mem_eq(rebuilt, headers[i], RECORD_LOGICAL_BYTES_MAX);
 		at += n;
 	}
 	ck_assert_uint_eq(at, used);
 	ck_assert_uint_eq(get.chain, put.chain);
-	ck_assert_int_eq(footer_entry_get(entries + at, entries + used, &get, rebuilt, &v, &n), -ERR_CORRUPT);
+	ck_assert_int_eq(footer_entry_get(entries + at, entries + used, &get, rebuilt, &v, &n),
+			 -ERR_CORRUPT);
 }
 END_TEST
 
 START_TEST(segment_blocks_decode_to_what_was_encoded)
 {
-	struct segment_header h = {.seq = 2, .link = 3, .salt = 4, .first = {8192}, .durable = {4096}, .next = 6}, h2;
-	struct segment_trailer t = {.seq = 2, .salt = 4, .first = {4096}, .end = {8192}, .entries_bytes = 9}, t2;
+	struct segment_header h = {.seq = 2,
+				   .link = 3,
+				   .salt = 4,
+				   .first = {8192},
+				   .durable = {4096},
+				   .next = 6},
+			      h2;
+	struct segment_trailer t = {.seq = 2,
+				    .salt = 4,
+				    .first = {4096},
+				    .end = {8192},
+				    .entries_bytes = 9},
+			       t2;
 	uint8_t block[BLOCK_BYTES];
 
 	segment_header_encode(block, &h);

@@ -31,8 +31,12 @@ static struct authority *open_alone(struct fake *f)
 
 static struct vg_cmd create(uint8_t x)
 {
-	struct vg_cmd c = {.kind = VG_CREATE, .site = 1, .incarnation = 3, .config = {.min_isr = 1},
-			   .site_count = 1, .sites = {{.id = 1}}};
+	struct vg_cmd c = {.kind = VG_CREATE,
+			   .site = 1,
+			   .incarnation = 3,
+			   .config = {.min_isr = 1},
+			   .site_count = 1,
+			   .sites = {{.id = 1}}};
 
 	memset(c.vg.b, x, sizeof(c.vg.b));
 	snprintf(c.name, sizeof(c.name), "g%u", x);
@@ -61,8 +65,12 @@ START_TEST(what_was_seen_applied_survives_power_losses)
 				continue;
 			ck_assert_uint_ge(v->cfg, cfg);
 			cfg = v->cfg;
-			ck_assert_int_eq(authority_propose(a, &(struct vg_cmd){.kind = VG_TOUCH, .vg = c.vg,
-									  .cfg = cfg}, 1), 0);
+			ck_assert_int_eq(
+				authority_propose(
+					a,
+					&(struct vg_cmd){.kind = VG_TOUCH, .vg = c.vg, .cfg = cfg},
+					1),
+				0);
 		}
 		v = authority_view(a, &c.vg);
 		if (v != NULL)

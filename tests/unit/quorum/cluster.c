@@ -15,10 +15,10 @@ static void check_leader(struct cluster *c, struct cluster_node *n);
 static void on_crash(struct world_node *node);
 static void open_node(struct cluster *c, struct cluster_node *n);
 
-#define FAULT(c, ...)                                                              \
-	do {                                                                       \
-		if ((c)->fault[0] == 0)                                            \
-			snprintf((c)->fault, sizeof((c)->fault), __VA_ARGS__);     \
+#define FAULT(c, ...)                                                          \
+	do {                                                                   \
+		if ((c)->fault[0] == 0)                                        \
+			snprintf((c)->fault, sizeof((c)->fault), __VA_ARGS__); \
 	} while (0)
 
 void cluster_open(struct cluster *c, uint64_t seed, uint32_t count)
@@ -303,7 +303,8 @@ static void check_leader(struct cluster *c, struct cluster_node *n)
 	bool leads = consensus_role(k) == CONSENSUS_LEADER;
 
 	if (leads && c->leader[term] != 0 && c->leader[term] != n->member->self)
-		FAULT(c, "two leaders of term %lu: %u and %u", term, c->leader[term], n->member->self);
+		FAULT(c, "two leaders of term %lu: %u and %u", term, c->leader[term],
+		      n->member->self);
 	if (leads && !n->was_leader) {
 		c->elections++;
 		c->leader[term] = (uint8_t)n->member->self;
@@ -314,7 +315,8 @@ static void check_leader(struct cluster *c, struct cluster_node *n)
 			if (c->entry_hash[i] == 0 || c->commit_term[i] >= term)
 				continue;
 			if (e == NULL || hash_entry(e) != c->entry_hash[i])
-				FAULT(c, "leader %u of term %lu lacks entry %lu, committed by term %lu",
+				FAULT(c,
+				      "leader %u of term %lu lacks entry %lu, committed by term %lu",
 				      n->member->self, term, i, c->commit_term[i]);
 		}
 	}

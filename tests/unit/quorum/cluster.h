@@ -36,10 +36,10 @@ struct cluster {
 	struct member_opts opts;
 	struct cluster_node n[CLUSTER_MAX];
 	/* what was ever seen committed */
-	uint64_t *entry_hash; /* by index; 0: not seen */
+	uint64_t *entry_hash;  /* by index; 0: not seen */
 	uint64_t *commit_term; /* of who first knew it committed */
-	uint64_t *state_hash; /* of the state machine after it */
-	uint8_t *leader;      /* by term: id */
+	uint64_t *state_hash;  /* of the state machine after it */
+	uint8_t *leader;       /* by term: id */
 	uint64_t highest, views_seen;
 	uint64_t elections, installs, snapshots, proposals;
 	char fault[256]; /* the first violation, "" */
@@ -53,6 +53,6 @@ void cluster_run_ms(struct cluster *c, uint64_t ms);
 bool cluster_settled(struct cluster *c); /* one leader, all applied the same, all mirrors too */
 struct member_status cluster_status(struct cluster *c, uint32_t i);
 int cluster_leader(struct cluster *c); /* index, or -1 */
-void cluster_work(struct cluster *c); /* one random proposal somewhere */
+void cluster_work(struct cluster *c);  /* one random proposal somewhere */
 
 #endif

@@ -56,8 +56,12 @@ END_TEST
 
 START_TEST(a_proposal_through_a_follower_reaches_every_mirror)
 {
-	struct vg_cmd cmd = {.kind = VG_CREATE, .name = "db", .site = 1, .incarnation = 5,
-			     .config = {.min_isr = 1}, .site_count = 2,
+	struct vg_cmd cmd = {.kind = VG_CREATE,
+			     .name = "db",
+			     .site = 1,
+			     .incarnation = 5,
+			     .config = {.min_isr = 1},
+			     .site_count = 2,
 			     .sites = {{.id = 1}, {.id = 2}}};
 	struct cluster c;
 	uint32_t follower;
@@ -359,8 +363,10 @@ static const char *storm(uint64_t seed, struct totals *t, char *why, size_t byte
 			struct member_status s = cluster_status(&c, i);
 			size_t used = strlen(why);
 
-			snprintf(why + used, bytes - used, "; %u: state %d leader %u term %lu applied %lu/%lu/%lu %s",
-				 i + 1, (int)s.state, s.leader, s.term, s.applied, s.committed, s.last_index, s.detail);
+			snprintf(why + used, bytes - used,
+				 "; %u: state %d leader %u term %lu applied %lu/%lu/%lu %s", i + 1,
+				 (int)s.state, s.leader, s.term, s.applied, s.committed,
+				 s.last_index, s.detail);
 		}
 	} else {
 		snprintf(why, bytes, "%s", c.fault);

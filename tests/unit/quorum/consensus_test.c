@@ -23,8 +23,8 @@ static void rig_open(struct rig *r)
 	struct consensus_server servers[3] = {{1, "a 1"}, {2, "b 2"}, {3, "c 3"}};
 	struct consensus_opts opts = {.id = 1, .heartbeat_ms = 100, .election_ms = 500, .seed = 7};
 	struct quorum_entry entry = {.term = 1, .type = QUORUM_CHANGE};
-	struct consensus_start start = {.now_ms = 1, .term = 1, .first_index = 1, .entries = &entry,
-					.entry_count = 1};
+	struct consensus_start start = {
+		.now_ms = 1, .term = 1, .first_index = 1, .entries = &entry, .entry_count = 1};
 
 	memset(r, 0, sizeof(*r));
 	r->now = 2;
@@ -52,7 +52,9 @@ static bool sent(struct rig *r)
 	free(r->payload);
 	r->payload = fx->messages[fx->message_count - 1].payload;
 	fx->messages[fx->message_count - 1].payload = NULL;
-	ck_assert_int_eq(quorum_raft_decode(r->payload, fx->messages[fx->message_count - 1].bytes, &r->out), 0);
+	ck_assert_int_eq(
+		quorum_raft_decode(r->payload, fx->messages[fx->message_count - 1].bytes, &r->out),
+		0);
 	return true;
 }
 
@@ -79,10 +81,13 @@ static int append(struct rig *r, uint64_t leader_term, uint64_t prev, uint64_t l
 	m.commit = commit;
 	for (uint64_t i = prev + 1; i <= last; i++)
 		m.entries[m.entry_count++] =
-			i == 1 ? (struct quorum_entry){.term = 1, .type = QUORUM_CHANGE,
+			i == 1 ? (struct quorum_entry){.term = 1,
+						       .type = QUORUM_CHANGE,
 						       .bytes = (uint32_t)r->first_bytes,
 						       .data = r->first}
-			       : (struct quorum_entry){.term = term, .type = QUORUM_COMMAND, .bytes = 4,
+			       : (struct quorum_entry){.term = term,
+						       .type = QUORUM_COMMAND,
+						       .bytes = 4,
 						       .data = (const uint8_t *)"abcd"};
 	return feed(r, &m);
 }
@@ -95,7 +100,8 @@ static void fill(struct rig *r, uint64_t last)
 	uint64_t index;
 
 	for (uint64_t i = 2; i <= last; i += 10) {
-		ck_assert_int_eq(append(r, TERM, i - 1, i + 9 < last ? i + 9 : last, TERM, last), 0);
+		ck_assert_int_eq(append(r, TERM, i - 1, i + 9 < last ? i + 9 : last, TERM, last),
+				 0);
 		ck_assert(consensus_effects(r->c)->append);
 		ck_assert_int_eq(consensus_persisted(r->c, r->now), 0);
 	}
@@ -132,8 +138,13 @@ END_TEST
 
 START_TEST(a_rejected_pre_vote_tells_our_higher_term)
 {
-	struct quorum_raft m = {.type = QUORUM_VOTE, .version = 2, .term = 3, .candidate = 2,
-				.index = 900, .index_term = 2, .pre_vote = true};
+	struct quorum_raft m = {.type = QUORUM_VOTE,
+				.version = 2,
+				.term = 3,
+				.candidate = 2,
+				.index = 900,
+				.index_term = 2,
+				.pre_vote = true};
 	struct rig r;
 
 	rig_open(&r);
@@ -170,9 +181,14 @@ START_TEST(only_entries_still_in_the_log_are_reported_durable)
 	ck_assert_int_eq(append(&r, 2, 1, 4, 2, 1), 0); /* 2..4 on their way to disk */
 	ck_assert_int_eq(append(&r, 3, 1, 1, 2, 1), 0);
 	{
-		struct quorum_raft m = {.type = QUORUM_APPEND, .term = 3, .index = 2, .index_term = 2,
-					.entry_count = 1, .entries = {{.term = 3, .type = QUORUM_BARRIER,
-								       .bytes = 1, .data = r.first}}};
+		struct quorum_raft m = {
+			.type = QUORUM_APPEND,
+			.term = 3,
+			.index = 2,
+			.index_term = 2,
+			.entry_count = 1,
+			.entries = {
+				{.term = 3, .type = QUORUM_BARRIER, .bytes = 1, .data = r.first}}};
 
 		ck_assert_int_eq(feed(&r, &m), 0); /* 3 and 4 are replaced */
 	}
@@ -190,8 +206,13 @@ END_TEST
 START_TEST(an_install_drops_the_snapshot_being_taken)
 {
 	struct rig r;
-	struct quorum_raft m = {.type = QUORUM_INSTALL, .term = TERM + 1, .index = 500, .index_term = TERM,
-				.conf_index = 1, .data_bytes = 3, .data = (const uint8_t *)"xyz"};
+	struct quorum_raft m = {.type = QUORUM_INSTALL,
+				.term = TERM + 1,
+				.index = 500,
+				.index_term = TERM,
+				.conf_index = 1,
+				.data_bytes = 3,
+				.data = (const uint8_t *)"xyz"};
 	uint8_t *data = malloc(8);
 	uint64_t index;
 
@@ -213,7 +234,7 @@ START_TEST(an_install_drops_the_snapshot_being_taken)
 	ck_assert_int_eq(consensus_taken(r.c, r.now), 0); /* K6 */
 	ck_assert_uint_eq(consensus_snapshot(r.c)->index, 80);
 	ck_assert_int_eq(consensus_persisted(r.c, r.now), 0); /* K5 */
-	ck_assert_ptr_null(consensus_next(r.c, &index)); /* K7 */
+	ck_assert_ptr_null(consensus_next(r.c, &index));      /* K7 */
 	ck_assert_int_eq(consensus_installed(r.c, r.now), 0);
 	ck_assert_uint_eq(consensus_applied(r.c), 500);
 	ck_assert_uint_eq(consensus_last_index(r.c), 500);

@@ -18,8 +18,13 @@ static struct uuid uuid_of(uint8_t x)
 
 static struct vg_cmd create(uint8_t x, const char *name)
 {
-	struct vg_cmd c = {.kind = VG_CREATE, .vg = uuid_of(x), .from = 1, .site = 1,
-			   .incarnation = 10, .config = {.min_isr = 1}, .site_count = 3,
+	struct vg_cmd c = {.kind = VG_CREATE,
+			   .vg = uuid_of(x),
+			   .from = 1,
+			   .site = 1,
+			   .incarnation = 10,
+			   .config = {.min_isr = 1},
+			   .site_count = 3,
 			   .sites = {{.id = 1, .replica = uuid_of(101)},
 				     {.id = 2, .replica = uuid_of(102)},
 				     {.id = 3, .mode = VG_SITE_ASYNC, .replica = uuid_of(103)}}};
@@ -32,7 +37,11 @@ static struct vg_cmd on(const struct fsm *f, uint8_t x, enum vg_cmd_kind kind, u
 {
 	const struct uuid vg = uuid_of(x);
 	const struct vg_view *v = fsm_find(f, &vg);
-	struct vg_cmd c = {.kind = kind, .vg = vg, .site = site, .from = v->primary, .cfg = v->cfg,
+	struct vg_cmd c = {.kind = kind,
+			   .vg = vg,
+			   .site = site,
+			   .from = v->primary,
+			   .cfg = v->cfg,
 			   .incarnation = 20};
 
 	return c;
@@ -80,7 +89,8 @@ END_TEST
 START_TEST(names_and_uuids_are_unique_and_not_reused_by_late_retries)
 {
 	struct fsm *f = with_group();
-	struct vg_cmd same_name = create(2, "db"), same_uuid = create(1, "other"), first = create(1, "db");
+	struct vg_cmd same_name = create(2, "db"), same_uuid = create(1, "other"),
+		      first = create(1, "db");
 	struct vg_cmd gone = on(f, 1, VG_DELETE, 0);
 
 	ck_assert_int_eq(fsm_apply(f, &same_name, NULL), -ERR_EXISTS);

@@ -48,7 +48,8 @@ static void crash_submit(struct disk *disk, struct disk_req *req)
 
 		if (req->kind == DISK_READ)
 			memcpy(base, d->now + off, req->iov[i].iov_len);
-		for (uint64_t s = 0; s < req->iov[i].iov_len && req->kind == DISK_WRITE; s += SECTOR) {
+		for (uint64_t s = 0; s < req->iov[i].iov_len && req->kind == DISK_WRITE;
+		     s += SECTOR) {
 			if (d->undo_count == UNDO_MAX) /* ck_assert is slow */
 				ck_abort_msg("too many writes without a flush");
 			d->undo[d->undo_count].off = off + s;
@@ -116,8 +117,8 @@ static void waiter_step(struct op *op)
 struct model {
 	uint64_t term; /* last acknowledged metadata, and the one in flight */
 	uint64_t term_next;
-	uint64_t last; /* last index acknowledged */
-	uint64_t tag[MODEL_MAX];	 /* by index, acknowledged */
+	uint64_t last;			    /* last index acknowledged */
+	uint64_t tag[MODEL_MAX];	    /* by index, acknowledged */
 	uint64_t flight_first, flight_last; /* append in flight: first > last: none */
 	uint64_t flight_tag;
 	uint64_t snapshot, snapshot_next;
@@ -155,8 +156,8 @@ static void make_entry(struct quorum_entry *e, uint8_t *data, uint64_t tag, uint
 	for (uint32_t i = 0; i < bytes; i++)
 		data[i] = (uint8_t)(tag * 31 + i);
 	memcpy(data, &tag, 8);
-	*e = (struct quorum_entry){.term = 1 + tag / 1000000, .type = QUORUM_COMMAND,
-				   .bytes = bytes, .data = data};
+	*e = (struct quorum_entry){
+		.term = 1 + tag / 1000000, .type = QUORUM_COMMAND, .bytes = bytes, .data = data};
 }
 
 static bool run_op(struct rig *r, struct waiter *w)
@@ -198,7 +199,8 @@ static bool do_append(struct rig *r)
 		return true;
 	for (uint32_t i = 0; i < n; i++)
 		make_entry(&e[i], data[i], tag + i,
-			   8 + (uint32_t)(prng_u64(&r->prng) % (prng_u64(&r->prng) % 3 == 0 ? 19000 : 300)));
+			   8 + (uint32_t)(prng_u64(&r->prng) %
+					  (prng_u64(&r->prng) % 3 == 0 ? 19000 : 300)));
 	op_init(&w.op, &r->ready, waiter_step);
 	completion_arm(&req.done, &w.op, 1);
 	if (qlog_append(r->q, &req, first, e, n) < 0)
@@ -223,8 +225,8 @@ static bool do_append(struct rig *r)
 static bool do_snapshot(struct rig *r)
 {
 	static uint8_t payload[60000];
-	struct quorum_snapshot s = {.index = r->m.committed, .term = 1, .conf_index = 1,
-				    .conf_bytes = 100};
+	struct quorum_snapshot s = {
+		.index = r->m.committed, .term = 1, .conf_index = 1, .conf_bytes = 100};
 	struct qlog_req req;
 	struct waiter w = {0};
 
@@ -236,7 +238,8 @@ static bool do_snapshot(struct rig *r)
 	op_init(&w.op, &r->ready, waiter_step);
 	completion_arm(&req.done, &w.op, 1);
 	ck_assert_int_eq(qlog_write_snapshot(r->q, &req, &s, payload, payload,
-					     s.index > 5 ? s.index - 5 : 0, false), 0);
+					     s.index > 5 ? s.index - 5 : 0, false),
+			 0);
 	if (!run_op(r, &w))
 		return false;
 	ck_assert_int_eq(req.done.rc, 0);
@@ -257,7 +260,8 @@ static void verify(struct rig *r, bool older_snapshot_is_fine)
 	ck_assert(f->meta.term == m->term || f->meta.term == m->term_next);
 	m->term = f->meta.term;
 	if (f->has_snapshot) {
-		ck_assert(f->snapshot.index == m->snapshot || f->snapshot.index == m->snapshot_next ||
+		ck_assert(f->snapshot.index == m->snapshot ||
+			  f->snapshot.index == m->snapshot_next ||
 			  (older_snapshot_is_fine && f->snapshot.index < m->snapshot));
 		for (uint32_t i = 0; i < f->snapshot.data_bytes; i++)
 			wrong += f->data[i] != (f->snapshot.index & 0xff);
@@ -357,7 +361,8 @@ START_TEST(power_losses_lose_nothing_acknowledged)
 		qlog_discard(&r.q);
 		disk_fini(&r.disk);
 	}
-	printf("quorum log: %lu power losses, %lu appends, %lu snapshots\n", crashes, appends, snapshots);
+	printf("quorum log: %lu power losses, %lu appends, %lu snapshots\n", crashes, appends,
+	       snapshots);
 	ck_assert_uint_gt(snapshots, 0);
 }
 END_TEST
@@ -369,7 +374,8 @@ END_TEST
 START_TEST(bit_flips_are_never_a_silent_loss)
 {
 	const char *many = getenv("TS_QUORUM_FLIPS");
-	uint64_t want = many != NULL ? strtoull(many, NULL, 10) : 400, refused = 0, harmless = 0, last = 0;
+	uint64_t want = many != NULL ? strtoull(many, NULL, 10) : 400, refused = 0, harmless = 0,
+		 last = 0;
 	uint8_t *copy = malloc(QUORUM_FILE_BYTES);
 	struct rig r;
 
@@ -419,8 +425,8 @@ START_TEST(bit_flips_are_never_a_silent_loss)
 		r.m = before;
 		ck_assert_int_eq(rig_load(&r, false), 0);
 	}
-	printf("quorum log: %lu flips: %lu refused, %lu harmless, %lu of the last batch\n", want, refused,
-	       harmless, last);
+	printf("quorum log: %lu flips: %lu refused, %lu harmless, %lu of the last batch\n", want,
+	       refused, harmless, last);
 	ck_assert_uint_gt(refused, 0);
 	free(copy);
 	qlog_discard(&r.q);
@@ -463,7 +469,8 @@ START_TEST(either_metadata_slot_is_mended_from_the_other)
 		memset(r.disk.now + QUORUM_META_OFF(slot), 0xa5, BLOCK_BYTES);
 		ck_assert_int_eq(rig_load(&r, false), 0);
 		ck_assert_uint_eq(qlog_found(r.q)->meta.term, 2);
-		ck_assert_int_eq(memcmp(r.disk.now, r.disk.now + QUORUM_META_OFF(1), BLOCK_BYTES), 0);
+		ck_assert_int_eq(memcmp(r.disk.now, r.disk.now + QUORUM_META_OFF(1), BLOCK_BYTES),
+				 0);
 	}
 	qlog_discard(&r.q);
 	disk_fini(&r.disk);

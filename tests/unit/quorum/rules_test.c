@@ -15,8 +15,14 @@ static struct rules_effects effects;
 
 static void setup(uint32_t self, uint32_t mutant)
 {
-	struct rules_opts o = {.self = self, .incarnation = 70 + self, .boot = {MS(1000)}, .drop_ms = 600,
-			       .lease_ms = 800, .grace_ms = 880, .hold_down_ms = 1000, .mutant = mutant};
+	struct rules_opts o = {.self = self,
+			       .incarnation = 70 + self,
+			       .boot = {MS(1000)},
+			       .drop_ms = 600,
+			       .lease_ms = 800,
+			       .grace_ms = 880,
+			       .hold_down_ms = 1000,
+			       .mutant = mutant};
 
 	memset(&view, 0, sizeof(view));
 	view.cfg = 10;

@@ -25,7 +25,7 @@ uint64_t check_bench_run(struct fake *f, struct store_check *c)
 
 uint64_t check_bench_clean(struct fake *f)
 {
-	struct store_check c = { .digest = true };
+	struct store_check c = {.digest = true};
 
 	ck_assert_uint_eq(check_bench_run(f, &c), 0);
 	return c.digest_all;

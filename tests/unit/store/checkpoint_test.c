@@ -56,7 +56,7 @@ static bool crashes_find(uint32_t mutant, bool busy)
 {
 	for (uint64_t seed = 1; seed <= SEEDS; seed++) {
 		struct rb *b = rb_open(1000 + seed, mutant);
-		struct store_check c = { .bad_count = 0 };
+		struct store_check c = {.bad_count = 0};
 		struct fake_wait wait;
 		bool bad;
 		int rc;
@@ -65,7 +65,8 @@ static bool crashes_find(uint32_t mutant, bool busy)
 		for (int i = 0; i < 4; i++) {
 			rb_work(b, 120);
 			rb_settle(b);
-			b->f->sim_disk->faults.stop_nth = i == 3 ? 1 + rb_random(b) % (busy ? 400 : 120) : 0;
+			b->f->sim_disk->faults.stop_nth =
+				i == 3 ? 1 + rb_random(b) % (busy ? 400 : 120) : 0;
 			replica_fold(b->r, fake_arm(b->f, &wait));
 			if (busy)
 				rb_work(b, 250);
@@ -106,7 +107,7 @@ END_TEST
 START_TEST(floor_that_is_not_durable_is_found)
 {
 	struct rb *b = rb_open(4, STORE_MUTANT_NO_FLOOR);
-	struct store_floor floor = { .epoch = 9 }, got;
+	struct store_floor floor = {.epoch = 9}, got;
 	struct fake_wait wait;
 
 	ck_assert_int_eq(rb_start(b), 0);
@@ -139,7 +140,7 @@ static void line_keep(void *ctx, const char *line)
 
 START_TEST(inspect_tells_every_part_as_text_and_json)
 {
-	static const char *const words[] = { "superblock", "segments", "journal", "map", "groups" };
+	static const char *const words[] = {"superblock", "segments", "journal", "map", "groups"};
 	struct rb *b = rb_open(5, 0);
 	static struct text t;
 	struct fake_wait wait;
@@ -150,7 +151,8 @@ START_TEST(inspect_tells_every_part_as_text_and_json)
 	store_close(&b->store, fake_arm(b->f, &wait));
 	ck_assert_int_eq(fake_wait(b->f, &wait), 0);
 	for (int json = 0; json < 2; json++) {
-		struct store_inspect q = { .parts = INSPECT_ALL, .json = json != 0, .line = line_keep, .ctx = &t };
+		struct store_inspect q = {
+			.parts = INSPECT_ALL, .json = json != 0, .line = line_keep, .ctx = &t};
 
 		memset(&t, 0, sizeof(t));
 		fake_arm_on(b->f->env, &wait, &q.done);

@@ -41,11 +41,17 @@ static void block_fill(uint8_t *data, uint32_t word)
 		memcpy(data + 2000, &word, sizeof(word));
 }
 
-static void append_to(struct wide *w, struct replica *r, enum record_type type, const struct record_extent *e,
-		      uint32_t count, const uint32_t *words, const uint8_t *body, uint32_t body_bytes)
+static void append_to(struct wide *w, struct replica *r, enum record_type type,
+		      const struct record_extent *e, uint32_t count, const uint32_t *words,
+		      const uint8_t *body, uint32_t body_bytes)
 {
-	struct record_spec spec = { .type = type, .group = w->group, .epoch = { 1, 1, 1 }, .extents = e,
-				    .extent_count = count, .body = body, .body_bytes = body_bytes };
+	struct record_spec spec = {.type = type,
+				   .group = w->group,
+				   .epoch = {1, 1, 1},
+				   .extents = e,
+				   .extent_count = count,
+				   .body = body,
+				   .body_bytes = body_bytes};
 	struct record *rec = record_take(replica_records(r), w->f->env->bufs);
 	struct replica_status st;
 	uint32_t crcs[RECORD_PAYLOAD_BLOCKS_MAX];
@@ -88,7 +94,7 @@ static void append_to(struct wide *w, struct replica *r, enum record_type type, 
 
 static void wide_reopen(struct wide *w)
 {
-	struct store_opts opts = { .memory_bytes = 8 << 20, .mutant = w->mutant, .fold_idle_ms = 30 };
+	struct store_opts opts = {.memory_bytes = 8 << 20, .mutant = w->mutant, .fold_idle_ms = 30};
 	struct fake_wait wait;
 
 	store_open(w->f->env, w->f->disk, &opts, &w->s, fake_arm(w->f, &wait));
@@ -98,10 +104,13 @@ static void wide_reopen(struct wide *w)
 
 static struct wide *wide_open(uint64_t seed, uint64_t disk_bytes, uint32_t mutant)
 {
-	struct store_format_opts format = { .uuid = { { 5 } } };
-	struct record_volume v = { .op = RECORD_VOLUME_CREATE, .bytes = VOLUME_BLOCKS * BLOCK_BYTES,
-				   .block_bytes = 4096, .uuid = { { 8 } }, .name = "wide" };
-	struct record_epoch epoch = { 0, 1 };
+	struct store_format_opts format = {.uuid = {{5}}};
+	struct record_volume v = {.op = RECORD_VOLUME_CREATE,
+				  .bytes = VOLUME_BLOCKS * BLOCK_BYTES,
+				  .block_bytes = 4096,
+				  .uuid = {{8}},
+				  .name = "wide"};
+	struct record_epoch epoch = {0, 1};
 	struct wide *w = calloc(1, sizeof(*w));
 	uint8_t body[RECORD_BODY_BYTES_MAX];
 	struct fake_wait wait;
@@ -146,7 +155,7 @@ static void wide_crash(struct wide *w)
 
 static void write_blocks(struct wide *w, uint64_t block, uint32_t count)
 {
-	struct record_extent e = { .kind = EXTENT_DATA, .block = block, .count = count };
+	struct record_extent e = {.kind = EXTENT_DATA, .block = block, .count = count};
 	uint32_t words[RECORD_PAYLOAD_BLOCKS_MAX];
 
 	for (uint32_t i = 0; i < count; i++)
@@ -156,7 +165,7 @@ static void write_blocks(struct wide *w, uint64_t block, uint32_t count)
 
 static void clear_blocks(struct wide *w, enum extent_kind kind, uint64_t block, uint32_t count)
 {
-	struct record_extent e = { .kind = kind, .block = block, .count = count };
+	struct record_extent e = {.kind = kind, .block = block, .count = count};
 
 	memset(&w->model[block], 0, count * sizeof(*w->model));
 	append_to(w, w->r, RECORD_WRITE, &e, 1, NULL, NULL, 0);
@@ -165,7 +174,7 @@ static void clear_blocks(struct wide *w, enum extent_kind kind, uint64_t block, 
 static void check_range(struct wide *w, uint64_t block, uint32_t count)
 {
 	static uint8_t data[IO_BYTES_MAX] __attribute__((aligned(4096)));
-	struct replica_read rd = { .block = block, .count = count, .data = data };
+	struct replica_read rd = {.block = block, .count = count, .data = data};
 	uint8_t want[BLOCK_BYTES];
 	struct fake_wait wait;
 
@@ -174,8 +183,9 @@ static void check_range(struct wide *w, uint64_t block, uint32_t count)
 	ck_assert_int_eq(fake_wait(w->f, &wait), 0);
 	for (uint32_t i = 0; i < count; i++) {
 		block_fill(want, w->model[block + i]);
-		ck_assert_msg(memcmp(want, data + i * BLOCK_BYTES, BLOCK_BYTES) == 0, "block %llu: want %u, got %u",
-			      (unsigned long long)(block + i), w->model[block + i], *(uint32_t *)(void *)(data + i * BLOCK_BYTES));
+		ck_assert_msg(memcmp(want, data + i * BLOCK_BYTES, BLOCK_BYTES) == 0,
+			      "block %llu: want %u, got %u", (unsigned long long)(block + i),
+			      w->model[block + i], *(uint32_t *)(void *)(data + i * BLOCK_BYTES));
 	}
 }
 
@@ -252,7 +262,8 @@ START_TEST(discard_of_everything_gives_all_space_back)
 	clear_blocks(w, EXTENT_DISCARD, 0, 1);
 	fold_now(w);
 	store_status(w->s, &st);
-	ck_assert_uint_le(st.used_bytes, before.used_bytes + (8 << 20)); /* journal segments, a few pages */
+	ck_assert_uint_le(st.used_bytes,
+			  before.used_bytes + (8 << 20)); /* journal segments, a few pages */
 	check_all(w);
 	wide_close(&w);
 }
@@ -284,12 +295,12 @@ static void staged(uint32_t mutant, bool fold, uint32_t *ret_wrong)
 	static struct replica_volume volumes[VOLUMES_MAX];
 	static uint8_t data[32 * BLOCK_BYTES] __attribute__((aligned(4096)));
 	uint32_t crcs[32], words[32];
-	struct replica_stage_spec spec = { .volumes = volumes };
-	struct record_extent e[3] = { { .kind = EXTENT_DATA, .block = 4, .count = 2 },
-				      { .kind = EXTENT_ZERO, .block = 8, .count = 2 },
-				      { .kind = EXTENT_DISCARD, .block = 16, .count = 16 } };
-	struct replica_import im = { .count = 32, .data = data, .crcs = crcs };
-	struct replica_read rd = { .count = 32, .data = data };
+	struct replica_stage_spec spec = {.volumes = volumes};
+	struct record_extent e[3] = {{.kind = EXTENT_DATA, .block = 4, .count = 2},
+				     {.kind = EXTENT_ZERO, .block = 8, .count = 2},
+				     {.kind = EXTENT_DISCARD, .block = 16, .count = 16}};
+	struct replica_import im = {.count = 32, .data = data, .crcs = crcs};
+	struct replica_read rd = {.count = 32, .data = data};
 	struct replica *staging = NULL;
 	struct replica_status st;
 	struct fake_wait wait;

@@ -31,8 +31,10 @@ START_TEST(newest_put_wins_at_any_grain)
 		if (count > BLOCKS - block)
 			count = BLOCKS - block;
 		if (count <= 2) {
-			ck_assert_int_eq(index_put_data(x, 1, block, n * 4096, (uint32_t)n, lsn_of(n)), 0);
-			model[block] = (struct index_hit){INDEX_DATA, (uint32_t)n, n * 4096, lsn_of(n)};
+			ck_assert_int_eq(
+				index_put_data(x, 1, block, n * 4096, (uint32_t)n, lsn_of(n)), 0);
+			model[block] =
+				(struct index_hit){INDEX_DATA, (uint32_t)n, n * 4096, lsn_of(n)};
 		} else {
 			enum index_kind kind = random % 2 ? INDEX_ZERO : INDEX_DISCARD;
 
@@ -74,7 +76,8 @@ START_TEST(window_holds_the_oldest_whole_records_sorted_by_place)
 	ck_assert_int_eq(index_open(1000, &x), 0);
 	for (uint64_t r = 1; r <= 10; r++)
 		for (uint32_t i = 0; i < 10; i++)
-			ck_assert_int_eq(index_put_data(x, 0, (11 - r) * 100 + i, r, 0, lsn_of(r)), 0);
+			ck_assert_int_eq(index_put_data(x, 0, (11 - r) * 100 + i, r, 0, lsn_of(r)),
+					 0);
 	ck_assert_uint_eq(index_window_need(x), 10);
 	n = index_window(x, lsn_of(100), items, 35, &upto);
 	ck_assert_uint_eq(n, 30);

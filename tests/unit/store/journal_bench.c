@@ -18,7 +18,8 @@ struct store {
 	struct bench *b;
 };
 
-int space_segment_take(struct space *sp, enum segment_kind kind, bool guaranteed, uint32_t *ret_segment)
+int space_segment_take(struct space *sp, enum segment_kind kind, bool guaranteed,
+		       uint32_t *ret_segment)
 {
 	for (uint32_t i = 1; i < BENCH_SEGMENTS; i++) {
 		if (!sp->used[i]) {
@@ -85,8 +86,12 @@ static void opts_fill(struct bench *b)
 
 	store.b = b;
 	op_init(&b->watch, b->f->env->ready, watch_step);
-	b->opts = (struct journal_opts){.s = &store, .env = b->f->env, .disk = b->f->disk, .space = b->space,
-					.records_max = 256, .notify = &b->watch};
+	b->opts = (struct journal_opts){.s = &store,
+					.env = b->f->env,
+					.disk = b->f->disk,
+					.space = b->space,
+					.records_max = 256,
+					.notify = &b->watch};
 	memset(b->opts.store.b, 1, 16);
 	memset(b->opts.group.b, 2, 16);
 }
@@ -121,8 +126,10 @@ void bench_close(struct bench **bench)
 
 int bench_append(struct bench *b, uint32_t blocks, struct completion *done)
 {
-	struct record_spec spec = {.type = blocks > 0 ? RECORD_WRITE : RECORD_NOTE, .begin = journal_tail(b->j),
-				   .prev_chain = journal_tail_chain(b->j), .epoch = {1, 1, 1}};
+	struct record_spec spec = {.type = blocks > 0 ? RECORD_WRITE : RECORD_NOTE,
+				   .begin = journal_tail(b->j),
+				   .prev_chain = journal_tail_chain(b->j),
+				   .epoch = {1, 1, 1}};
 	struct record_extent e = {.block = bench_random(b) % 10000, .count = blocks};
 	struct record *r = record_take(b->pool, b->f->env->bufs);
 	uint32_t crcs[RECORD_PAYLOAD_BLOCKS_MAX];
@@ -153,7 +160,8 @@ int bench_append(struct bench *b, uint32_t blocks, struct completion *done)
 	rc = journal_append(b->j, r, done);
 	if (rc == 0) {
 		ck_assert_uint_lt(b->count, BENCH_RECORDS_MAX);
-		b->records[b->count++] = (struct bench_record){r->view.begin.v, r->view.end.v, r->view.chain, blocks};
+		b->records[b->count++] = (struct bench_record){r->view.begin.v, r->view.end.v,
+							       r->view.chain, blocks};
 	}
 	record_unref(&r);
 	return rc;
@@ -193,13 +201,15 @@ void bench_checkpoint(struct bench *b, uint32_t keep_records)
 	journal_trim_to(b->j, &b->root);
 }
 
-static int found(void *ctx, const struct record_view *view, const uint8_t *header, const struct journal_place *place)
+static int found(void *ctx, const struct record_view *view, const uint8_t *header,
+		 const struct journal_place *place)
 {
 	struct bench *b = ctx;
 	static uint8_t block[BLOCK_BYTES];
 
 	ck_assert_uint_lt(b->found_count, BENCH_RECORDS_MAX);
-	b->found[b->found_count++] = (struct bench_record){view->begin.v, view->end.v, view->chain, view->payload_blocks};
+	b->found[b->found_count++] = (struct bench_record){view->begin.v, view->end.v, view->chain,
+							   view->payload_blocks};
 	sim_disk_peek(b->f->sim_disk, place->off, block, BLOCK_BYTES);
 	if (view->end.v > b->root_fold.v)
 		ck_assert_mem_eq(block, header, view->logical_bytes);
@@ -213,7 +223,8 @@ int bench_recover(struct bench *b)
 	memset(b->space->used, 0, sizeof(b->space->used));
 	b->found_count = 0;
 	ck_assert_int_eq(journal_from_root(&b->opts, &b->root, &b->j), 0);
-	journal_recover(b->j, b->root_fold, b->root_known, found, b, &b->result, fake_arm(b->f, &wait));
+	journal_recover(b->j, b->root_fold, b->root_known, found, b, &b->result,
+			fake_arm(b->f, &wait));
 	b->recover_rc = fake_wait(b->f, &wait);
 	return b->recover_rc;
 }
@@ -250,6 +261,7 @@ void bench_check(struct bench *b)
 		ck_assert_uint_eq(b->found[b->found_count - 1].end, journal_tail(b->j).v);
 	while (b->count > 0 && b->records[b->count - 1].begin >= journal_tail(b->j).v)
 		b->count--;
-	ck_assert_uint_eq(b->count > 0 ? b->records[b->count - 1].chain : 0, journal_tail_chain(b->j));
+	ck_assert_uint_eq(b->count > 0 ? b->records[b->count - 1].chain : 0,
+			  journal_tail_chain(b->j));
 	b->acked = journal_tail(b->j).v;
 }

@@ -18,8 +18,12 @@ START_TEST(decision_table_is_exhausted)
 	for (uint32_t bits = 0; bits < 32; bits++) {
 		for (uint32_t known = KNOWN_BEFORE; known <= KNOWN_BEYOND; known++) {
 			struct journal_facts f = {
-				.at_limit = bits & 1, .below_fold = bits & 2, .header_ok = bits & 4,
-				.payload_ok = bits & 8, .looked = bits & 16, .known = (enum journal_known)known,
+				.at_limit = bits & 1,
+				.below_fold = bits & 2,
+				.header_ok = bits & 4,
+				.payload_ok = bits & 8,
+				.looked = bits & 16,
+				.known = (enum journal_known)known,
 			};
 			enum journal_verdict got = journal_decide(&f);
 			bool good = f.header_ok && f.payload_ok;
@@ -185,7 +189,8 @@ START_TEST(cut_is_durable_and_history_goes_on_from_it)
 		ck_assert_int_eq(bench_append(b, 4, NULL), 0);
 	bench_settle(b);
 	keep = b->count - 30;
-	journal_cut(b->j, (struct lsn){b->records[keep].begin}, b->records[keep - 1].chain, fake_arm(b->f, &wait));
+	journal_cut(b->j, (struct lsn){b->records[keep].begin}, b->records[keep - 1].chain,
+		    fake_arm(b->f, &wait));
 	ck_assert_int_eq(fake_wait(b->f, &wait), 0);
 	b->count = keep;
 	b->acked = b->records[keep - 1].end;
@@ -248,7 +253,8 @@ static void forge(struct bench *b)
 
 START_TEST(record_of_another_history_is_not_recovered)
 {
-	for (uint32_t mutant = 0; mutant <= STORE_MUTANT_SKIP_CHAIN_CHECK; mutant += STORE_MUTANT_SKIP_CHAIN_CHECK) {
+	for (uint32_t mutant = 0; mutant <= STORE_MUTANT_SKIP_CHAIN_CHECK;
+	     mutant += STORE_MUTANT_SKIP_CHAIN_CHECK) {
 		struct bench *b = bench_open(12);
 
 		for (int i = 0; i < 10; i++) {
@@ -334,7 +340,8 @@ START_TEST(full_journal_refuses_data_but_has_room_for_control_records)
 		rc = bench_append(b, 16, NULL);
 		if (rc == -ERR_POOL_EMPTY || b->count % 32 == 0)
 			bench_settle(b);
-		while (journal_uncommitted_first(b->j, &u) && u.view.end.v <= journal_durable(b->j).v)
+		while (journal_uncommitted_first(b->j, &u) &&
+		       u.view.end.v <= journal_durable(b->j).v)
 			journal_committed_first(b->j);
 	}
 	ck_assert_int_eq(rc, -ERR_JOURNAL_FULL);
@@ -356,7 +363,8 @@ START_TEST(any_crash_keeps_a_prefix_with_all_that_was_acknowledged)
 
 		for (int life = 0; life < 5; life++) {
 			b->f->sim_disk->faults.stop_nth = 1 + bench_random(b) % 40;
-			append_many(b, 20 + (uint32_t)bench_random(b) % 200, bench_random(b) % 3 == 0 ? 100 : 6);
+			append_many(b, 20 + (uint32_t)bench_random(b) % 200,
+				    bench_random(b) % 3 == 0 ? 100 : 6);
 			if (!b->f->sim_disk->faults.stopped && bench_random(b) % 2 == 0) {
 				bench_settle(b);
 				bench_checkpoint(b, (uint32_t)bench_random(b) % 50);

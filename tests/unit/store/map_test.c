@@ -28,7 +28,7 @@ static void nothing_step(struct op *op)
 
 static void bench_open(struct bench *b)
 {
-	struct map_cache_opts o = { .disk_bytes = DISK_BYTES, .memory_bytes = 0 }; /* 256 pages */
+	struct map_cache_opts o = {.disk_bytes = DISK_BYTES, .memory_bytes = 0}; /* 256 pages */
 
 	b->f = fake_open(1, DISK_BYTES);
 	ck_assert_int_eq(space_open(DISK_BYTES, 2 << 20, &b->sp), 0);
@@ -72,7 +72,7 @@ static void write_out(struct bench *b)
 
 static int load(struct bench *b, struct map *m, uint64_t leaf_no)
 {
-	struct leaf_load l = { .leaf_no = leaf_no };
+	struct leaf_load l = {.leaf_no = leaf_no};
 	struct fake_wait wait;
 
 	fake_arm_on(b->f->env, &wait, &l.done);
@@ -96,13 +96,13 @@ static void put(struct bench *b, struct map *m, uint64_t block, uint32_t crc)
 	struct leaf *l = edit(b, m, block / LEAF_BLOCKS);
 
 	ck_assert_int_eq(leaf_chunk_take(l, (uint32_t)(block % LEAF_BLOCKS / CHUNK_BLOCKS)), 0);
-	leaf_put_home(l, (uint32_t)(block % LEAF_BLOCKS), crc, (struct lsn){ 4096 });
+	leaf_put_home(l, (uint32_t)(block % LEAF_BLOCKS), crc, (struct lsn){4096});
 	leaf_unpin(l);
 }
 
 static struct block_place place(struct bench *b, struct map *m, uint64_t block)
 {
-	struct block_place p = { .kind = PLACE_HOLE };
+	struct block_place p = {.kind = PLACE_HOLE};
 	struct leaf *l;
 	int rc;
 
@@ -118,7 +118,7 @@ static struct block_place place(struct bench *b, struct map *m, uint64_t block)
 
 static struct map *empty_map(struct bench *b)
 {
-	struct volume_root root = { .root = CHUNK_NONE };
+	struct volume_root root = {.root = CHUNK_NONE};
 	struct map *m;
 
 	ck_assert_int_eq(map_create(b->c, &root, &m), 0);
@@ -142,7 +142,8 @@ END_TEST
 
 START_TEST(tree_grows_at_the_root_and_keeps_what_it_had)
 {
-	static const uint64_t blocks[] = { 3, 700, 64 * 512 + 5, 64 * 64 * 512ull + 9, 64 * 64 * 64 * 512ull + 1 };
+	static const uint64_t blocks[] = {3, 700, 64 * 512 + 5, 64 * 64 * 512ull + 9,
+					  64 * 64 * 64 * 512ull + 1};
 	struct bench b;
 	struct map *m;
 
@@ -167,7 +168,7 @@ END_TEST
 
 START_TEST(written_map_is_read_back_from_its_root)
 {
-	struct volume_root root = { .volume = { .bytes = 1ull << 40 } };
+	struct volume_root root = {.volume = {.bytes = 1ull << 40}};
 	struct bench b;
 	struct map *m, *back;
 
@@ -206,7 +207,7 @@ START_TEST(emptied_leaves_and_trees_give_their_pages_back)
 	for (uint64_t i = 0; i < 100; i++) {
 		struct leaf *l = edit(&b, m, i * 7);
 
-		leaf_put_hole(l, 0, (struct lsn){ 8192 });
+		leaf_put_hole(l, 0, (struct lsn){8192});
 		leaf_tidy(l, false);
 		leaf_unpin(l);
 	}
@@ -236,16 +237,18 @@ START_TEST(equal_content_has_equal_digests_wherever_it_lies)
 	put(&b, m2, 5, 50);
 	put(&b, m2, 99, 1);
 	l = edit(&b, m2, 0);
-	leaf_put_zero(l, 99, (struct lsn){ 4096 });
-	leaf_put_zero(l, 100, (struct lsn){ 4096 });
+	leaf_put_zero(l, 99, (struct lsn){4096});
+	leaf_put_zero(l, 100, (struct lsn){4096});
 	leaf_unpin(l);
 	put(&b, m2, 64 * 64 * 512ull, zero); /* a deeper tree of zeroes */
 	write_out(&b);
 	ck_assert_uint_ne(m1->depth, m2->depth);
-	ck_assert_uint_eq(map_digest_wrap(m1->root.digest, m1->depth), map_digest_wrap(m2->root.digest, m2->depth));
+	ck_assert_uint_eq(map_digest_wrap(m1->root.digest, m1->depth),
+			  map_digest_wrap(m2->root.digest, m2->depth));
 	put(&b, m2, 6, 51);
 	write_out(&b);
-	ck_assert_uint_ne(map_digest_wrap(m1->root.digest, m1->depth), map_digest_wrap(m2->root.digest, m2->depth));
+	ck_assert_uint_ne(map_digest_wrap(m1->root.digest, m1->depth),
+			  map_digest_wrap(m2->root.digest, m2->depth));
 	map_destroy(&m1);
 	map_destroy(&m2);
 	bench_close(&b);
@@ -254,8 +257,8 @@ END_TEST
 
 START_TEST(damaged_page_is_corrupt_for_all_who_wait_for_it)
 {
-	struct leaf_load loads[3] = { { .leaf_no = 0 }, { .leaf_no = 0 }, { .leaf_no = 1 } };
-	struct volume_root root = { .volume = { .bytes = 1 << 30 } };
+	struct leaf_load loads[3] = {{.leaf_no = 0}, {.leaf_no = 0}, {.leaf_no = 1}};
+	struct volume_root root = {.volume = {.bytes = 1 << 30}};
 	struct fake_wait waits[3];
 	struct bench b;
 	struct map *m, *back;

@@ -77,7 +77,8 @@ START_TEST(received_record_is_verified)
 	struct record *r = record_take(pool, bufs), *got = record_take(pool, bufs);
 	struct buf *b = buf_take(bufs, 8192);
 	struct record_extent e = {.count = 2};
-	struct record_spec spec = {.type = RECORD_WRITE, .extents = &e, .extent_count = 1, .payload_blocks = 2};
+	struct record_spec spec = {
+		.type = RECORD_WRITE, .extents = &e, .extent_count = 1, .payload_blocks = 2};
 	uint32_t crcs[2];
 
 	memset(b->data, 1, 4096);

@@ -51,7 +51,8 @@ void rb_close(struct rb **bench)
 
 int rb_reopen(struct rb *b)
 {
-	struct store_opts opts = {.memory_bytes = 32 << 20, .mutant = b->mutant, .fold_idle_ms = 20};
+	struct store_opts opts = {
+		.memory_bytes = 32 << 20, .mutant = b->mutant, .fold_idle_ms = 20};
 	struct fake_wait wait;
 	int rc;
 
@@ -111,7 +112,8 @@ int rb_append_note(struct rb *b)
 
 int rb_volume(struct rb *b, enum record_volume_op op, uint32_t slot, uint64_t bytes)
 {
-	struct record_volume v = {.op = op, .slot = slot, .bytes = bytes, .block_bytes = 512, .name = "v"};
+	struct record_volume v = {
+		.op = op, .slot = slot, .bytes = bytes, .block_bytes = 512, .name = "v"};
 	uint8_t body[RECORD_BODY_BYTES_MAX];
 
 	v.uuid.b[0] = (uint8_t)(slot + 1);
@@ -145,7 +147,8 @@ int rb_start(struct rb *b)
 	return rc;
 }
 
-static void extents_make(struct rb *b, struct record_extent *e, uint32_t count, uint32_t *ret_payload)
+static void extents_make(struct rb *b, struct record_extent *e, uint32_t count,
+			 uint32_t *ret_payload)
 {
 	uint32_t payload = 0;
 
@@ -187,7 +190,8 @@ int rb_append(struct rb *b)
 	}
 	for (uint32_t i = 0; i < spec.extent_count; i++) {
 		for (uint32_t k = 0; e[i].kind == EXTENT_DATA && k < e[i].count; k++, at++) {
-			pattern(buf->data + at * BLOCK_BYTES, b->count + 1, e[i].volume, e[i].block + k);
+			pattern(buf->data + at * BLOCK_BYTES, b->count + 1, e[i].volume,
+				e[i].block + k);
 			crcs[at] = crc32c(buf->data + at * BLOCK_BYTES, BLOCK_BYTES);
 		}
 	}
@@ -223,7 +227,8 @@ void rb_work(struct rb *b, uint32_t n)
 		int rc = rb_append(b);
 
 		if (rc < 0) {
-			ck_assert(rc == -ERR_POOL_EMPTY || rc == -ERR_JOURNAL_FULL || rc == -ERR_FAILED);
+			ck_assert(rc == -ERR_POOL_EMPTY || rc == -ERR_JOURNAL_FULL ||
+				  rc == -ERR_FAILED);
 			fake_run_for(b->f, 5 * MS_NS);
 		}
 		if (rb_random(b) % 3 == 0)
@@ -292,8 +297,8 @@ void rb_check_blocks(struct rb *b, uint32_t volume, uint32_t block, uint32_t cou
 		if (writer != 0)
 			pattern(want, writer, volume, block + i);
 		ck_assert_msg(memcmp(want, data + i * BLOCK_BYTES, BLOCK_BYTES) == 0,
-			      "volume %u block %u: want record %u, got %u", volume, block + i, writer,
-			      *(uint32_t *)(void *)(data + i * BLOCK_BYTES + 8));
+			      "volume %u block %u: want record %u, got %u", volume, block + i,
+			      writer, *(uint32_t *)(void *)(data + i * BLOCK_BYTES + 8));
 	}
 }
 

@@ -128,12 +128,16 @@ START_TEST(staging_replica_takes_the_place_of_the_old_one)
 	rb_settle(b);
 	replica_status(b->r, &st);
 	for (int life = 0; life < 3; life++) {
-		struct replica_stage_spec spec = {.begin = st.tail, .chain = st.tail_chain, .epochs = e,
-						  .volumes = v, .content_generation = 5};
+		struct replica_stage_spec spec = {.begin = st.tail,
+						  .chain = st.tail_chain,
+						  .epochs = e,
+						  .volumes = v,
+						  .content_generation = 5};
 
 		spec.epoch_count = replica_epochs(b->r, e, 4);
 		spec.volume_count = replica_volumes(b->r, v, 4);
-		replica_stage_begin(b->store, &b->group, "group", &spec, &staging, fake_arm(b->f, &wait));
+		replica_stage_begin(b->store, &b->group, "group", &spec, &staging,
+				    fake_arm(b->f, &wait));
 		ck_assert_int_eq(fake_wait(b->f, &wait), 0);
 		ck_assert_ptr_eq(replica_staging(b->store, &b->group), staging);
 		ck_assert_ptr_eq(replica_find(b->store, &b->group), b->r);

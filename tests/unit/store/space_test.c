@@ -178,7 +178,8 @@ START_TEST(marked_journal_segments_stay_and_others_are_refused)
 	space_recovery_begin(sp);
 	ck_assert_int_eq(space_segment_mark_journal(sp, 9), 0);
 	ck_assert_int_eq(space_segment_mark_journal(sp, 9), -ERR_CORRUPT);
-	ck_assert_int_eq(space_segment_mark_journal(sp, (uint32_t)(chunk / (2 * MIB))), -ERR_CORRUPT);
+	ck_assert_int_eq(space_segment_mark_journal(sp, (uint32_t)(chunk / (2 * MIB))),
+			 -ERR_CORRUPT);
 	ck_assert_int_eq(space_segment_mark_journal(sp, 0), -ERR_CORRUPT);
 	ck_assert_int_eq(space_segment_mark_journal(sp, 1000000), -ERR_CORRUPT);
 	space_recovery_end(sp);

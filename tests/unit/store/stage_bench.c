@@ -24,10 +24,12 @@ static int piece_end(struct rb *b, struct piece *p)
 	return fake_wait(b->f, &p->wait);
 }
 
-static int piece_copy(struct rb *b, struct replica *staging, struct piece *p, uint32_t volume, uint32_t at)
+static int piece_copy(struct rb *b, struct replica *staging, struct piece *p, uint32_t volume,
+		      uint32_t at)
 {
 	uint32_t n = PIECE < RB_BLOCKS - at ? PIECE : RB_BLOCKS - at;
-	struct replica_read rd = { .volume = volume, .block = at, .count = n, .data = p->data, .crcs = p->crcs };
+	struct replica_read rd = {
+		.volume = volume, .block = at, .count = n, .data = p->data, .crcs = p->crcs};
 	struct fake_wait wait;
 	int rc = piece_end(b, p);
 
@@ -38,7 +40,8 @@ static int piece_copy(struct rb *b, struct replica *staging, struct piece *p, ui
 	rc = fake_wait(b->f, &wait);
 	if (rc < 0)
 		return rc;
-	p->im = (struct replica_import){ .volume = volume, .block = at, .count = n, .data = p->data, .crcs = p->crcs };
+	p->im = (struct replica_import){
+		.volume = volume, .block = at, .count = n, .data = p->data, .crcs = p->crcs};
 	fake_arm_on(b->f->env, &p->wait, &p->im.done);
 	replica_stage_import(staging, &p->im);
 	p->busy = true;
@@ -49,7 +52,7 @@ static int begin(struct rb *b, struct replica **ret_staging)
 {
 	static struct replica_volume volumes[VOLUMES_MAX];
 	static struct epoch_entry epochs[EPOCHS_MAX];
-	struct replica_stage_spec spec = { .volumes = volumes, .epochs = epochs };
+	struct replica_stage_spec spec = {.volumes = volumes, .epochs = epochs};
 	struct replica_status st;
 	struct fake_wait wait;
 
@@ -59,7 +62,8 @@ static int begin(struct rb *b, struct replica **ret_staging)
 	spec.epoch_count = replica_epochs(b->r, epochs, EPOCHS_MAX);
 	spec.volume_count = replica_volumes(b->r, volumes, VOLUMES_MAX);
 	spec.content_generation = st.content_generation;
-	replica_stage_begin(b->store, &b->group, "group", &spec, ret_staging, fake_arm(b->f, &wait));
+	replica_stage_begin(b->store, &b->group, "group", &spec, ret_staging,
+			    fake_arm(b->f, &wait));
 	return fake_wait(b->f, &wait);
 }
 

@@ -44,7 +44,7 @@ END_TEST
 START_TEST(fold_moves_everything_home_and_the_check_proves_it)
 {
 	struct rb *b = rb_open(2, 0);
-	struct store_check c = { .digest = true };
+	struct store_check c = {.digest = true};
 	struct replica_status st;
 	struct fake_wait wait;
 
@@ -109,7 +109,7 @@ END_TEST
 START_TEST(check_finds_every_kind_of_damage)
 {
 	struct rb *b = rb_open(5, 0);
-	struct store_check c = { .digest = true };
+	struct store_check c = {.digest = true};
 	struct fake_wait wait;
 	uint64_t found = 0;
 
@@ -122,7 +122,7 @@ START_TEST(check_finds_every_kind_of_damage)
 	check_bench_clean(b->f);
 	/* One flipped bit anywhere in what is used must be found; try places all over the disk. */
 	for (uint64_t at = 0; at < b->f->disk->bytes; at += 17 * BLOCK_BYTES) {
-		uint8_t block[4096], zero[4096] = { 0 };
+		uint8_t block[4096], zero[4096] = {0};
 
 		sim_disk_peek(b->f->sim_disk, at, block, sizeof(block));
 		if (memcmp(block, zero, sizeof(zero)) == 0)
@@ -145,7 +145,8 @@ END_TEST
 START_TEST(floors_survive_and_never_go_down)
 {
 	struct rb *b = rb_open(6, 0);
-	struct store_floor high = { .epoch = 7, .cfg = 3, .promise_ms = 900 }, low = { .epoch = 2, .cfg = 9 }, got;
+	struct store_floor high = {.epoch = 7, .cfg = 3, .promise_ms = 900},
+			   low = {.epoch = 2, .cfg = 9}, got;
 	struct fake_wait w1, w2;
 
 	ck_assert_int_eq(rb_start(b), 0);
@@ -237,7 +238,7 @@ START_TEST(switch_waits_for_readers_of_the_old_replica)
 {
 	static uint8_t data[64 * BLOCK_BYTES] __attribute__((aligned(4096)));
 	struct rb *b = rb_open(11, 0);
-	struct replica_read rd = { .count = 64, .data = data };
+	struct replica_read rd = {.count = 64, .data = data};
 	struct fake_wait wait, reading, digesting;
 	struct replica_digest q;
 

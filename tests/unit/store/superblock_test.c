@@ -11,15 +11,19 @@
 
 static struct disk_super content(void)
 {
-	struct disk_super s = { .version = STORE_FORMAT_VERSION, .store = { 1, 2, 3 }, .bytes = DISK_BYTES,
-				.segment_bytes = 2 << 20, .journal_percent = 25, .root_address = 2 << 20 };
+	struct disk_super s = {.version = STORE_FORMAT_VERSION,
+			       .store = {1, 2, 3},
+			       .bytes = DISK_BYTES,
+			       .segment_bytes = 2 << 20,
+			       .journal_percent = 25,
+			       .root_address = 2 << 20};
 
 	return s;
 }
 
 static struct supers *open_on(struct fake *f, bool read_only)
 {
-	struct supers_opts o = { .env = f->env, .disk = f->disk, .read_only = read_only };
+	struct supers_opts o = {.env = f->env, .disk = f->disk, .read_only = read_only};
 	struct supers *su = NULL;
 
 	ck_assert_int_eq(supers_open(&o, &su), 0);
@@ -198,13 +202,13 @@ START_TEST(many_floors_share_writes_and_survive)
 	struct fake *f = formatted(300, DISK_BYTES);
 	struct supers *su = open_on(f, false);
 	static struct fake_wait waits[500];
-	struct store_floor floor = { 0 };
+	struct store_floor floor = {0};
 	uint64_t writes;
 
 	ck_assert_int_eq(load(f, su), 0);
 	writes = f->sim_disk->counts.writes;
 	for (uint32_t i = 0; i < 500; i++) {
-		struct uuid group = { { (uint8_t)i, (uint8_t)(i >> 8), 7 } };
+		struct uuid group = {{(uint8_t)i, (uint8_t)(i >> 8), 7}};
 
 		floor.epoch = i + 1;
 		supers_floor_set(su, &group, &floor, fake_arm(f, &waits[i]));
@@ -218,7 +222,7 @@ START_TEST(many_floors_share_writes_and_survive)
 	su = open_on(f, false);
 	ck_assert_int_eq(load(f, su), 0);
 	for (uint32_t i = 0; i < 500; i++) {
-		struct uuid group = { { (uint8_t)i, (uint8_t)(i >> 8), 7 } };
+		struct uuid group = {{(uint8_t)i, (uint8_t)(i >> 8), 7}};
 
 		supers_floor_get(su, &group, &floor);
 		ck_assert_uint_eq(floor.epoch, i + 1);
@@ -232,8 +236,8 @@ START_TEST(failed_write_is_told_and_nothing_more_is_promised)
 {
 	struct fake *f = formatted(400, DISK_BYTES);
 	struct supers *su = open_on(f, false);
-	struct store_floor floor = { .epoch = 1 };
-	struct uuid group = { { 1 } };
+	struct store_floor floor = {.epoch = 1};
+	struct uuid group = {{1}};
 	struct fake_wait wait;
 
 	ck_assert_int_eq(load(f, su), 0);

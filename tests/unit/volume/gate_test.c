@@ -8,7 +8,8 @@
 #include "tests/sim/prng.h"
 
 #define ENTRIES 64u
-#define BLOCKS (3u * GATE_WINDOW_BLOCKS + GATE_WINDOW_BLOCKS * GATE_WINDOWS) /* windows share buckets */
+#define BLOCKS \
+	(3u * GATE_WINDOW_BLOCKS + GATE_WINDOW_BLOCKS * GATE_WINDOWS) /* windows share buckets */
 
 struct entry {
 	struct op op;
@@ -121,13 +122,15 @@ START_TEST(it_runs_what_the_model_runs_and_wakes_what_may_run)
 			uint64_t base = prng_below(&rng, 2) * GATE_WINDOW_BLOCKS * GATE_WINDOWS;
 			uint64_t begin = base + prng_below(&rng, GATE_WINDOW_BLOCKS * 3 - 1);
 			uint64_t end = begin + 1 + prng_below(&rng, span);
-			bool runs = enter(x, begin, end < BLOCKS ? end : BLOCKS, prng_below(&rng, 2) == 0);
+			bool runs = enter(x, begin, end < BLOCKS ? end : BLOCKS,
+					  prng_below(&rng, 2) == 0);
 
 			ck_assert_int_eq(runs, !model_blocked(x));
 		}
 		for (uint32_t i = 0; i < ENTRIES; i++)
 			if (entries[i].in)
-				ck_assert_int_eq(gate_may_run(&entries[i].e), !model_blocked(&entries[i]));
+				ck_assert_int_eq(gate_may_run(&entries[i].e),
+						 !model_blocked(&entries[i]));
 	}
 }
 END_TEST

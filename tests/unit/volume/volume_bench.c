@@ -35,14 +35,22 @@ void vb_boot(struct vb *b)
 	static const struct conductor_site sites[] = {{1, "east"}};
 	const struct authority_alone_opts ao = {.site_name = "east", .format = true};
 	const struct store_opts so = {.memory_bytes = 16u << 20};
-	struct conductor_opts co = {.site = 1, .sites = sites, .site_count = 1, .groups_max = 4,
-				    .timers = {.ping_ms = 100, .drop_ms = 600, .lease_ms = 800, .grace_ms = 880,
-					       .hold_down_ms = 1000, .suspend_max_ms = 8000}};
+	struct conductor_opts co = {.site = 1,
+				    .sites = sites,
+				    .site_count = 1,
+				    .groups_max = 4,
+				    .timers = {.ping_ms = 100,
+					       .drop_ms = 600,
+					       .lease_ms = 800,
+					       .grace_ms = 880,
+					       .hold_down_ms = 1000,
+					       .suspend_max_ms = 8000}};
 	struct fake_wait w;
 
 	store_open(b->f->env, b->f->disk, &so, &b->store, fake_arm(b->f, &w));
 	ck_assert_int_eq(fake_wait(b->f, &w), 0);
-	ck_assert_int_eq(authority_alone_open(b->f->env, &b->authority_disk->disk, &ao, &b->authority), 0);
+	ck_assert_int_eq(
+		authority_alone_open(b->f->env, &b->authority_disk->disk, &ao, &b->authority), 0);
 	co.store = b->store;
 	co.authority = b->authority;
 	ck_assert_int_eq(conductor_open(b->f->env, &co, &b->c), 0);
@@ -104,9 +112,11 @@ int vb_group(struct vb *b, enum request_kind kind, const char *group, bool force
 	return vb_request(b, &r);
 }
 
-int vb_volume(struct vb *b, enum request_kind kind, const char *name, uint64_t bytes, uint32_t block_bytes)
+int vb_volume(struct vb *b, enum request_kind kind, const char *name, uint64_t bytes,
+	      uint32_t block_bytes)
 {
-	struct conductor_request r = {.kind = kind, .volume = {.bytes = bytes, .block_bytes = block_bytes}};
+	struct conductor_request r = {.kind = kind,
+				      .volume = {.bytes = bytes, .block_bytes = block_bytes}};
 	const char *slash = strchr(name, '/');
 
 	snprintf(r.volume.group, sizeof(r.volume.group), "%.*s", (int)(slash - name), name);
@@ -148,8 +158,8 @@ bool vb_revoked(const struct vb_client *c)
 	return !completion_armed(&c->client.revoked);
 }
 
-void vb_submit(struct vb *b, struct vb_client *c, struct vb_io *x, enum volume_io_kind kind, uint64_t off,
-	       uint64_t bytes, uint32_t flags, const uint8_t *data)
+void vb_submit(struct vb *b, struct vb_client *c, struct vb_io *x, enum volume_io_kind kind,
+	       uint64_t off, uint64_t bytes, uint32_t flags, const uint8_t *data)
 {
 	uint64_t room = off % BLOCK_BYTES + bytes;
 
@@ -159,7 +169,8 @@ void vb_submit(struct vb *b, struct vb_client *c, struct vb_io *x, enum volume_i
 	x->io.bytes = bytes;
 	x->io.flags = flags;
 	if (kind == VOLUME_READ || kind == VOLUME_WRITE) {
-		x->io.buf = buf_take(b->f->env->bufs, (uint32_t)((room + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES));
+		x->io.buf = buf_take(b->f->env->bufs, (uint32_t)((room + BLOCK_BYTES - 1) /
+								 BLOCK_BYTES * BLOCK_BYTES));
 		ck_assert_ptr_nonnull(x->io.buf);
 		memset(x->io.buf->data, 0xee, x->io.buf->bytes);
 		if (kind == VOLUME_WRITE)
@@ -184,7 +195,8 @@ int vb_io_end(struct vb *b, struct vb_io *x, uint8_t *data)
 	return rc;
 }
 
-int vb_io(struct vb *b, struct vb_client *c, enum volume_io_kind kind, uint64_t off, uint64_t bytes, uint8_t *data)
+int vb_io(struct vb *b, struct vb_client *c, enum volume_io_kind kind, uint64_t off, uint64_t bytes,
+	  uint8_t *data)
 {
 	struct vb_io x;
 

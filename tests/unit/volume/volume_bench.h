@@ -22,16 +22,17 @@ struct vb {
 };
 
 struct vb *vb_open(uint64_t seed, uint64_t store_bytes); /* formatted, started */
-void vb_boot(struct vb *b);	 /* open everything on what is on the disks */
-void vb_stop(struct vb *b);	 /* conductor_stop; the rest stays */
-void vb_shut(struct vb *b);	 /* everything closed in order */
-void vb_crash(struct vb *b);	 /* power fails; then vb_boot */
-void vb_close(struct vb **b);	 /* after vb_shut */
+void vb_boot(struct vb *b);   /* open everything on what is on the disks */
+void vb_stop(struct vb *b);   /* conductor_stop; the rest stays */
+void vb_shut(struct vb *b);   /* everything closed in order */
+void vb_crash(struct vb *b);  /* power fails; then vb_boot */
+void vb_close(struct vb **b); /* after vb_shut */
 
 /* Answer of a request. */
 int vb_request(struct vb *b, struct conductor_request *r);
 int vb_group(struct vb *b, enum request_kind kind, const char *group, bool force);
-int vb_volume(struct vb *b, enum request_kind kind, const char *name, uint64_t bytes, uint32_t block_bytes);
+int vb_volume(struct vb *b, enum request_kind kind, const char *name, uint64_t bytes,
+	      uint32_t block_bytes);
 /* Group g with volume g/v; asserts success. */
 void vb_make(struct vb *b, uint64_t bytes);
 
@@ -48,12 +49,13 @@ struct vb_io {
 	struct volume_io io;
 };
 /* A WRITE takes its bytes from data; takes a buf that vb_io_end gives back. */
-void vb_submit(struct vb *b, struct vb_client *c, struct vb_io *x, enum volume_io_kind kind, uint64_t off,
-	       uint64_t bytes, uint32_t flags, const uint8_t *data);
+void vb_submit(struct vb *b, struct vb_client *c, struct vb_io *x, enum volume_io_kind kind,
+	       uint64_t off, uint64_t bytes, uint32_t flags, const uint8_t *data);
 bool vb_io_done(const struct vb_io *x);
 /* Wait for it: its answer; a READ's bytes go to data. */
 int vb_io_end(struct vb *b, struct vb_io *x, uint8_t *data);
 /* Submit and wait. */
-int vb_io(struct vb *b, struct vb_client *c, enum volume_io_kind kind, uint64_t off, uint64_t bytes, uint8_t *data);
+int vb_io(struct vb *b, struct vb_client *c, enum volume_io_kind kind, uint64_t off, uint64_t bytes,
+	  uint8_t *data);
 
 #endif

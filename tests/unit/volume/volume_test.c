@@ -24,7 +24,8 @@ START_TEST(requests_are_answered_once_they_are_so_and_say_why_not)
 	ck_assert_int_eq(vb_volume(b, REQUEST_VOLUME_CREATE, "g/v", 1 << 20, 512), 0);
 	ck_assert_int_eq(vb_volume(b, REQUEST_VOLUME_CREATE, "g/v", 2 << 20, 512), -ERR_EXISTS);
 	ck_assert_int_eq(vb_volume(b, REQUEST_VOLUME_CREATE, "g/w", 0, 512), -ERR_INVALID);
-	ck_assert_int_eq(vb_volume(b, REQUEST_VOLUME_CREATE, "g/w", 4096 + 512, 4096), -ERR_INVALID);
+	ck_assert_int_eq(vb_volume(b, REQUEST_VOLUME_CREATE, "g/w", 4096 + 512, 4096),
+			 -ERR_INVALID);
 	ck_assert_int_eq(vb_volume(b, REQUEST_VOLUME_CREATE, "g/w", 4096, 1024), -ERR_INVALID);
 	ck_assert_int_eq(vb_volume(b, REQUEST_VOLUME_RESIZE, "g/v", 4096, 512), -ERR_INVALID);
 	ck_assert_int_eq(vb_volume(b, REQUEST_VOLUME_RESIZE, "g/w", 4096, 512), -ERR_NOT_FOUND);
@@ -41,7 +42,8 @@ END_TEST
 START_TEST(a_deleted_group_takes_its_volumes_along_and_its_name_is_free)
 {
 	struct vb *b = vb_open(2, STORE_BYTES);
-	struct conductor_request r = {.kind = REQUEST_GROUP_DELETE, .force = true, .group = {.name = "g"}};
+	struct conductor_request r = {
+		.kind = REQUEST_GROUP_DELETE, .force = true, .group = {.name = "g"}};
 	struct vb_client c;
 	struct fake_wait w;
 
@@ -77,7 +79,8 @@ START_TEST(a_volume_with_clients_is_not_deleted_and_grows_under_them)
 	ck_assert_int_eq(vb_volume(b, REQUEST_VOLUME_RESIZE, "g/v", SMALL + 8192, 512), 0);
 	ck_assert_int_eq(vb_io(b, &c, VOLUME_READ, SMALL - 512, 2048, bytes_now), 0);
 	for (uint32_t i = 0; i < 2048; i++)
-		ck_assert_uint_eq(bytes_now[i], i < 512 ? 7 : 0); /* nothing hid behind the old end */
+		ck_assert_uint_eq(bytes_now[i],
+				  i < 512 ? 7 : 0); /* nothing hid behind the old end */
 	ck_assert_int_eq(vb_io(b, &c, VOLUME_WRITE, SMALL + 8192 - 512, 512, bytes_now), 0);
 	vb_detach(&c);
 	ck_assert_int_eq(vb_volume(b, REQUEST_VOLUME_DELETE, "g/v", 0, 0), 0);
@@ -88,7 +91,8 @@ START_TEST(a_volume_with_clients_is_not_deleted_and_grows_under_them)
 END_TEST
 
 /* The model: operations take effect in order of submission, whatever their overlaps. */
-static void mirror_apply(enum volume_io_kind kind, uint64_t off, uint64_t bytes, const uint8_t *data)
+static void mirror_apply(enum volume_io_kind kind, uint64_t off, uint64_t bytes,
+			 const uint8_t *data)
 {
 	uint64_t begin = (off + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES, end = off + bytes;
 
@@ -110,10 +114,12 @@ struct planned {
 
 static void submit_random(struct vb *b, struct vb_client *c, struct prng *rng, struct planned *p)
 {
-	static const enum volume_io_kind kinds[] = {VOLUME_WRITE, VOLUME_WRITE, VOLUME_READ, VOLUME_READ,
-						    VOLUME_ZERO, VOLUME_TRIM, VOLUME_FLUSH};
+	static const enum volume_io_kind kinds[] = {VOLUME_WRITE, VOLUME_WRITE, VOLUME_READ,
+						    VOLUME_READ,  VOLUME_ZERO,	VOLUME_TRIM,
+						    VOLUME_FLUSH};
 	enum volume_io_kind kind = kinds[prng_below(rng, ARRAY_COUNT(kinds))];
-	uint64_t unit = prng_below(rng, 2) == 0 ? 512 : BLOCK_BYTES, max = prng_below(rng, 8) == 0 ? IO_BYTES_MAX : 24576;
+	uint64_t unit = prng_below(rng, 2) == 0 ? 512 : BLOCK_BYTES,
+		 max = prng_below(rng, 8) == 0 ? IO_BYTES_MAX : 24576;
 	uint64_t hot = prng_below(rng, 4) * (IO_BYTES_MAX - BLOCK_BYTES), off, bytes;
 
 	off = (hot + prng_below(rng, 32768)) / unit * unit;
@@ -122,7 +128,8 @@ static void submit_random(struct vb *b, struct vb_client *c, struct prng *rng, s
 		off = SMALL - bytes;
 	if (off + bytes > SMALL)
 		bytes = SMALL - off;
-	if ((kind == VOLUME_READ || kind == VOLUME_WRITE) && off % IO_BYTES_MAX + bytes > IO_BYTES_MAX)
+	if ((kind == VOLUME_READ || kind == VOLUME_WRITE) &&
+	    off % IO_BYTES_MAX + bytes > IO_BYTES_MAX)
 		bytes = IO_BYTES_MAX - off % IO_BYTES_MAX;
 	for (uint64_t i = 0; i < bytes && kind == VOLUME_WRITE; i += 8) {
 		uint64_t r = prng_u64(rng);
@@ -135,7 +142,8 @@ static void submit_random(struct vb *b, struct vb_client *c, struct prng *rng, s
 		ck_assert_ptr_nonnull(p->expect);
 		memcpy(p->expect, mirror + off, bytes);
 	}
-	vb_submit(b, c, &p->x, kind, off, bytes, prng_below(rng, 2) == 0 ? VOLUME_IO_NO_HOLE : 0, bytes_now);
+	vb_submit(b, c, &p->x, kind, off, bytes, prng_below(rng, 2) == 0 ? VOLUME_IO_NO_HOLE : 0,
+		  bytes_now);
 	mirror_apply(kind, off, bytes, bytes_now);
 }
 
@@ -192,7 +200,8 @@ START_TEST(stopping_revokes_clients_and_ends_what_is_in_flight)
 	vb_make(b, SMALL);
 	ck_assert_int_eq(vb_attach(b, "g/v", &c), 0);
 	for (uint32_t i = 0; i < DEPTH; i++)
-		vb_submit(b, &c, &x[i], i % 3 == 0 ? VOLUME_READ : VOLUME_WRITE, i / 2 * 4096, 6144, 0, bytes_now);
+		vb_submit(b, &c, &x[i], i % 3 == 0 ? VOLUME_READ : VOLUME_WRITE, i / 2 * 4096, 6144,
+			  0, bytes_now);
 	vb_stop(b);
 	for (uint32_t i = 0; i < DEPTH; i++) {
 		int rc = vb_io_end(b, &x[i], NULL);
@@ -323,7 +332,9 @@ START_TEST(volumes_that_fit_whole_are_never_short_of_room)
 	for (uint64_t i = 0; i < 30; i++)
 		ck_assert_int_eq(vb_io(b, &c, VOLUME_WRITE, i << 20, 1 << 20, bytes_now), 0);
 	for (uint32_t i = 0; i < 4000; i++)
-		ck_assert_int_eq(vb_io(b, &c, VOLUME_WRITE, prng_below(&rng, 30 << 8) * 4096, 4096, bytes_now), 0);
+		ck_assert_int_eq(vb_io(b, &c, VOLUME_WRITE, prng_below(&rng, 30 << 8) * 4096, 4096,
+				       bytes_now),
+				 0);
 	ck_assert(!conductor_store_is_full(b->c));
 	vb_detach(&c);
 	vb_shut(b);
@@ -335,8 +346,12 @@ START_TEST(a_conductor_that_was_never_started_stops)
 {
 	struct vb *b = vb_open(23, STORE_BYTES);
 	struct conductor_site site = {1, "east"};
-	struct conductor_opts co = {.site = 1, .sites = &site, .site_count = 1, .store = b->store,
-				    .authority = b->authority, .groups_max = 1};
+	struct conductor_opts co = {.site = 1,
+				    .sites = &site,
+				    .site_count = 1,
+				    .store = b->store,
+				    .authority = b->authority,
+				    .groups_max = 1};
 	struct conductor *other;
 	struct fake_wait w;
 
@@ -360,9 +375,11 @@ int main(void)
 	tcase_add_test(t, requests_are_answered_once_they_are_so_and_say_why_not);
 	tcase_add_test(t, a_deleted_group_takes_its_volumes_along_and_its_name_is_free);
 	tcase_add_test(t, a_volume_with_clients_is_not_deleted_and_grows_under_them);
-	tcase_add_loop_test(t, overlapping_operations_take_effect_in_order_and_survive_power_failures, 0, 3);
+	tcase_add_loop_test(
+		t, overlapping_operations_take_effect_in_order_and_survive_power_failures, 0, 3);
 	tcase_add_test(t, stopping_revokes_clients_and_ends_what_is_in_flight);
-	tcase_add_test(t, clients_that_waited_too_long_are_closed_and_the_undecided_is_decided_first);
+	tcase_add_test(t,
+		       clients_that_waited_too_long_are_closed_and_the_undecided_is_decided_first);
 	tcase_add_test(t, a_failed_store_ends_the_role_and_answers_nothing);
 	tcase_add_test(t, a_full_store_says_so_before_the_journal_and_ends_by_itself);
 	tcase_add_test(t, volumes_that_fit_whole_are_never_short_of_room);
