@@ -400,11 +400,27 @@ int journal_locate(const struct journal *j, struct lsn lsn, struct journal_posit
 	return 0;
 }
 
+/* Its footer is still to be written, or on its way: the segment must stay ours till then, or the
+ * footer lands in what somebody else put there. */
+static bool awaits_footer(const struct journal *j, uint64_t n)
+{
+	for (uint32_t i = 0; i < 2; i++) {
+		const struct jfooter *f = &j->footers[i];
+
+		if (f->state == FOOTER_FILLING && n == j->submit_segment)
+			return true;
+		if ((f->state == FOOTER_SEALED || f->state == FOOTER_WRITING) &&
+		    f->segment.id == journal_segment(j, n)->id)
+			return true;
+	}
+	return false;
+}
+
 void journal_root_at(const struct journal *j, struct lsn keep, struct journal_root *ret)
 {
 	uint64_t n = j->segment_head, last = j->tail_open ? j->segment_tail - 1 : j->segment_tail;
 
-	while (n < last && journal_segment(j, n)->end <= keep.v)
+	while (n < last && journal_segment(j, n)->end <= keep.v && !awaits_footer(j, n))
 		n++;
 	if (n < j->segment_tail) {
 		const struct jsegment *s = journal_segment(j, n);
