@@ -368,11 +368,14 @@ static void group_track_suspension(struct group *g)
 	uint64_t now = clock_now(g->c->env->clock).v;
 	bool waiting =
 		!list_empty(&g->flights) || !list_empty(&g->queued) || !list_empty(&g->parked);
+	/* A record on its way to a disk or a peer that does not answer; one that waits for room in
+	 * a full journal only slows its writers down. */
 	struct list_link *n = list_first(&g->flights);
-	uint64_t since = n != NULL ? container_of(n, struct flight, link)->at.v : now;
+	struct flight *oldest = n != NULL ? container_of(n, struct flight, link) : NULL;
+	bool silent = oldest != NULL && oldest->record != g->stuck &&
+		      now - oldest->at.v >= g->c->o.timers.drop_ms * MS_NS;
 
-	if (g->open_epoch == 0 ||
-	    (g->eff.may_read && g->eff.admit && now - since < g->c->o.timers.drop_ms * MS_NS)) {
+	if (g->open_epoch == 0 || (g->eff.may_read && g->eff.admit && !silent)) {
 		g->suspended_since.v = 0;
 		return;
 	}
