@@ -73,6 +73,7 @@ struct sim_site {
 	struct world_env *engine, *quorum;
 	struct sim_disk *disk, *qdisk;
 	struct member *member;
+	struct mailbox *inbox, *outbox; /* of the engine; to the member */
 	struct site *site;
 	struct op op; /* site's wake */
 	bool formatted;

@@ -111,6 +111,8 @@ void sim_site_boot(struct sim_site *x)
 	if (x->id <= SIM_SITES) {
 		struct mailbox *engine = world_mailbox_new(x->engine), *quorum = world_mailbox_new(x->quorum);
 
+		x->inbox = engine;
+		x->outbox = quorum;
 		boot_member(x, quorum, engine);
 		boot_site(x, engine, quorum);
 	} else {
@@ -134,11 +136,22 @@ static void on_crash(struct world_node *n)
 {
 	struct sim_site *x = n->user;
 
+	struct authority *a = NULL;
+	bool had_site = x->site != NULL;
+
 	take_counters(x);
 	if (x->site != NULL)
 		site_abandon(&x->site);
 	if (x->member != NULL)
 		member_discard(&x->member);
+	/* mail on its way belongs to nobody: an authority of no use frees it */
+	if (had_site && authority_open(&x->engine->env, x->id, x->inbox, x->outbox, &a) == 0) {
+		op_init(&x->stop_op, x->engine->env.ready, nothing_step);
+		completion_arm(&x->stop_done, &x->stop_op, 1);
+		authority_stop(a, &x->stop_done);
+		authority_close(&a);
+		op_unqueue(&x->stop_op);
+	}
 }
 
 void sim_site_crash(struct sim_site *x, enum world_crash_how how, uint64_t down_ns)
