@@ -204,8 +204,12 @@ void sim_check(struct world *w, void *ctx)
 		return;
 	s->checked_stamp = w->stamp;
 	for (uint32_t i = 0; i < SIM_SITES; i++) {
-		if (s->sites[i].disk->faults.stopped)
-			sim_site_crash(&s->sites[i], WORLD_CRASH_POWER, s->sites[i].stop_down_ns);
+		if (!s->sites[i].disk->faults.stopped)
+			continue;
+		/* What it learnt in this very step counts: its floor may be on the disk already. */
+		if (s->group_known && sim_site_serving(&s->sites[i]))
+			check_view(&s->sites[i]);
+		sim_site_crash(&s->sites[i], WORLD_CRASH_POWER, s->sites[i].stop_down_ns);
 	}
 	for (uint32_t i = 0; i < s->client_count; i++) {
 		if (client_violation(s->clients[i]) != NULL)
