@@ -632,8 +632,6 @@ static int message_out(struct consensus *c, const struct raft_message *m)
 		q.term = m->append_entries_result.term;
 		q.rejected = m->append_entries_result.rejected;
 		q.index = m->append_entries_result.last_log_index;
-		q.features = m->append_entries_result.features;
-		q.capacity = m->append_entries_result.capacity;
 		break;
 	case RAFT_REQUEST_VOTE:
 		q.type = QUORUM_VOTE;
@@ -651,8 +649,6 @@ static int message_out(struct consensus *c, const struct raft_message *m)
 		q.term = m->request_vote_result.term;
 		q.granted = m->request_vote_result.vote_granted;
 		q.pre_vote = m->request_vote_result.pre_vote;
-		q.features = m->request_vote_result.features;
-		q.capacity = m->request_vote_result.capacity;
 		if (q.pre_vote && !q.granted && q.term < raft_current_term(&c->raft))
 			q.term = raft_current_term(&c->raft); /* K4 */
 		break;

@@ -358,6 +358,8 @@ static void replica_step(struct op *op)
 			(void)!replica_commit(r, durable);
 		replica_wake(r);
 	}
+	if (r->space_waiter_count > 0)
+		release(r); /* a footer that held its segment back may have been written */
 	if (r->idle_wake != NULL && is_idle(r)) {
 		struct op *wake = r->idle_wake;
 

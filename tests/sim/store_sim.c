@@ -449,7 +449,7 @@ static void run_seed(const struct runner_opts *o, uint64_t seed, uint64_t stop_a
 		s->stop_at = stop_at;
 		for (uint32_t i = 0; i < lives && !s->failed; i++)
 			life(s, (uint32_t)prng_range(&s->prng, actions / 4 + 1, actions));
-		if (!s->failed && !s->down && !store_is_failed(s->store)) {
+		if (!s->failed && !s->down && !s->disk->faults.stopped && !store_is_failed(s->store)) {
 			s->disk->faults = (struct sim_disk_faults){.torn_ppm = 500000};
 			ss_verify(s, true);
 		}
