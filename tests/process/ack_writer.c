@@ -525,7 +525,10 @@ static int parse(int argc, char **argv, struct args *a, struct writer *w)
 int main(int argc, char **argv)
 {
 	struct writer w = {.depth = 16, .seed = 1, .mark_fd = -1};
-	struct args a = {.mode = argc > 1 ? argv[1] : "", .seconds = 10, .window = 64ull << 20, .until = UINT64_MAX};
+	struct args a = {.mode = argc > 1 ? argv[1] : "",
+			 .seconds = 10,
+			 .window = 64ull << 20,
+			 .until = UINT64_MAX};
 	int rc;
 
 	if (parse(argc, argv, &a, &w) != 0) {

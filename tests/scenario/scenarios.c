@@ -74,7 +74,8 @@ static void expect_acks(struct sim *s, uint64_t ns, const char *when)
 {
 	s->acked_before = client_stats(client_of(s))->acked;
 	if (!sim_run(s, ns, client_moved))
-		sim_fail(s, "no write is acknowledged within %llu ms %s", (unsigned long long)(ns / MS_NS), when);
+		sim_fail(s, "no write is acknowledged within %llu ms %s",
+			 (unsigned long long)(ns / MS_NS), when);
 }
 
 static void expect_no_acks(struct sim *s, uint64_t ns, const char *when)
@@ -412,8 +413,8 @@ static bool run_one(const struct scenario *x, uint64_t seed, uint32_t mutant)
 		}
 	}
 	ok = !s->failed;
-	printf("%s %s seed %llu%s%s\n", ok ? "ok" : "FAIL", x->name, (unsigned long long)seed, ok ? "" : ": ",
-	       ok ? "" : s->what);
+	printf("%s %s seed %llu%s%s\n", ok ? "ok" : "FAIL", x->name, (unsigned long long)seed,
+	       ok ? "" : ": ", ok ? "" : s->what);
 	sim_close(s);
 	free(s);
 	return ok;
@@ -469,8 +470,9 @@ int main(int argc, char **argv)
 			if (only != NULL && strcmp(only, scenarios[i].name) != 0)
 				continue;
 			if (mutant != 0 && run_mutant(&scenarios[i], seed, mutant)) {
-				printf("mutant %s: found by %s after %llu seeds\n", sim_mutant_names[mutant],
-				       scenarios[i].name, (unsigned long long)(seed - from + 1));
+				printf("mutant %s: found by %s after %llu seeds\n",
+				       sim_mutant_names[mutant], scenarios[i].name,
+				       (unsigned long long)(seed - from + 1));
 				return 0;
 			}
 			if (mutant != 0)

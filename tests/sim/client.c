@@ -109,7 +109,8 @@ static void client_place(struct client *c, struct slot *s, uint32_t max)
 		region = c->opts.hot_bytes;
 	s->bytes = s->bytes < region ? s->bytes : region;
 	s->off = prng_below(&c->prng, (region - s->bytes) / c->opts.align + 1) * c->opts.align;
-	if (prng_below(&c->prng, 2) == 0 && s->off % 4096 != 0 && s->off / 4096 * 4096 + s->bytes <= region)
+	if (prng_below(&c->prng, 2) == 0 && s->off % 4096 != 0 &&
+	    s->off / 4096 * 4096 + s->bytes <= region)
 		s->off = s->off / 4096 * 4096;
 }
 
@@ -292,7 +293,8 @@ static void client_answered(struct client *c, struct slot *s, uint32_t error)
 	} else if (s->cmd != CMD_FLUSH) {
 		c->stats.acked++;
 		c->stats.bytes_written += s->bytes;
-		if (c->stats.last_write_ack != 0 && now - c->stats.last_write_ack > c->stats.gap_max)
+		if (c->stats.last_write_ack != 0 &&
+		    now - c->stats.last_write_ack > c->stats.gap_max)
 			c->stats.gap_max = now - c->stats.last_write_ack;
 		c->stats.last_write_ack = now;
 		oracle_write_acked(c->oracle, s->id, now);
@@ -576,7 +578,8 @@ static void main_step(struct op *op)
 	if (c->state == CLIENT_ENDING && c->sender.waits == 0 && c->receiver.waits == 0)
 		client_lost(c);
 	if ((op->waits & WAIT_TIMER) == 0) {
-		c->timer.deadline.v = clock_now(c->env->clock).v + (client_next_tick(c) - c->world->now);
+		c->timer.deadline.v =
+			clock_now(c->env->clock).v + (client_next_tick(c) - c->world->now);
 		completion_arm(&c->timer.done, op, WAIT_TIMER);
 		clock_timer_arm(c->env->clock, &c->timer);
 	}

@@ -16,20 +16,20 @@
 #define CLIENT_ADDRESSES_MAX 4u
 
 struct client_opts {
-	char name[24];	 /* of its node */
+	char name[24]; /* of its node */
 	char export[130];
 	char address[CLIENT_ADDRESSES_MAX][96];
 	uint32_t address_count;
-	uint64_t bytes;	     /* uses [0, bytes) of the volume, which must be at least so large */
+	uint64_t bytes; /* uses [0, bytes) of the volume, which must be at least so large */
 	uint32_t depth;
 	uint64_t think_ns;   /* mean pause between requests */
 	uint64_t timeout_ns; /* of a request */
 	uint64_t seed;
 	/* percent of requests; the rest are writes */
 	uint32_t read_percent, trim_percent, zero_percent, flush_percent, fua_percent;
-	uint32_t align;	     /* of off and bytes: 512 or 4096 */
-	uint32_t max_bytes;  /* of one request; at most 1 MiB, TRIM and ZEROES up to 4 MiB */
-	uint64_t hot_bytes;  /* three of four requests are in [0, hot_bytes); 0: none */
+	uint32_t align;	    /* of off and bytes: 512 or 4096 */
+	uint32_t max_bytes; /* of one request; at most 1 MiB, TRIM and ZEROES up to 4 MiB */
+	uint64_t hot_bytes; /* three of four requests are in [0, hot_bytes); 0: none */
 };
 
 struct client_stats {

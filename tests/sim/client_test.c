@@ -99,8 +99,8 @@ static uint64_t storm(uint64_t seed, bool faults, struct client_stats *ret)
 	world_cut(client_node(s.client), s.node, false);
 	world_cut(s.node, client_node(s.client), false);
 	client_verify(s.client);
-	ck_assert_msg(world_run_until(s.w, s.w->now + 60 * SEC_NS, verified, &s), "seed %llu is stuck",
-		      (unsigned long long)seed);
+	ck_assert_msg(world_run_until(s.w, s.w->now + 60 * SEC_NS, verified, &s),
+		      "seed %llu is stuck", (unsigned long long)seed);
 	ck_assert_msg(client_violation(s.client) == NULL, "seed %llu: %s", (unsigned long long)seed,
 		      client_violation(s.client));
 	*ret = *client_stats(s.client);

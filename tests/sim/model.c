@@ -42,8 +42,9 @@ uint32_t model_ids(struct model *m, uint32_t count)
 	return id;
 }
 
-uint32_t model_append(struct model *m, const struct record_view *view, const struct record_extent *extents,
-		      uint32_t id, const struct record_volume *volume)
+uint32_t model_append(struct model *m, const struct record_view *view,
+		      const struct record_extent *extents, uint32_t id,
+		      const struct record_volume *volume)
 {
 	struct model_record *r;
 
@@ -202,8 +203,8 @@ static bool content_is(uint32_t id, uint32_t volume, uint64_t block, const void 
 	return memcmp(want, data, BLOCK_BYTES) == 0;
 }
 
-bool model_check(struct model *m, uint32_t volume, uint64_t block, uint32_t id_before, uint32_t from,
-		 const void *data)
+bool model_check(struct model *m, uint32_t volume, uint64_t block, uint32_t id_before,
+		 uint32_t from, const void *data)
 {
 	uint64_t words[4];
 
@@ -216,16 +217,18 @@ bool model_check(struct model *m, uint32_t volume, uint64_t block, uint32_t id_b
 		for (uint32_t i = 0; i < r->extent_count; i++) {
 			const struct record_extent *e = &r->extents[i];
 
-			if (e->volume == volume && block >= e->block && block < e->block + e->count &&
+			if (e->volume == volume && block >= e->block &&
+			    block < e->block + e->count &&
 			    content_is(e->kind == EXTENT_DATA ? r->id + i : 0, volume, block, data))
 				return true;
 		}
 	}
 	memcpy(words, data, sizeof(words));
-	snprintf(m->error, sizeof(m->error),
-		 "volume %u block %llu: found %s id %llu (of volume %llu block %llu), expected id %u or %u", volume,
-		 (unsigned long long)block, words[0] == MAGIC ? "" : "rubbish", (unsigned long long)words[1],
-		 (unsigned long long)words[2], (unsigned long long)words[3], id_before,
-		 model_id_at(m, volume, block));
+	snprintf(
+		m->error, sizeof(m->error),
+		"volume %u block %llu: found %s id %llu (of volume %llu block %llu), expected id %u or %u",
+		volume, (unsigned long long)block, words[0] == MAGIC ? "" : "rubbish",
+		(unsigned long long)words[1], (unsigned long long)words[2],
+		(unsigned long long)words[3], id_before, model_id_at(m, volume, block));
 	return false;
 }

@@ -20,7 +20,7 @@ struct model_record {
 	struct record_volume volume; /* of RECORD_VOLUME */
 	struct record_extent *extents;
 	uint32_t extent_count;
-	uint32_t id; /* content of extent i is of id + i */
+	uint32_t id;  /* content of extent i is of id + i */
 	bool durable; /* its completion told so */
 };
 
@@ -43,8 +43,9 @@ struct model *model_new(void);
 void model_free(struct model **m);
 
 /* Note a record about to be appended; returns its index. id: from model_ids. */
-uint32_t model_append(struct model *m, const struct record_view *view, const struct record_extent *extents,
-		      uint32_t id, const struct record_volume *volume);
+uint32_t model_append(struct model *m, const struct record_view *view,
+		      const struct record_extent *extents, uint32_t id,
+		      const struct record_volume *volume);
 uint32_t model_ids(struct model *m, uint32_t count);
 /* Forget records from `lsn` on (a boundary, not below what is applied). */
 void model_cut(struct model *m, struct lsn lsn);
@@ -60,8 +61,8 @@ void model_commit_to(struct model *m, struct lsn lsn);
 
 void model_fill(uint32_t id, uint32_t volume, uint64_t block, void *data);
 /* One block read while the applied count went from `from` to m->applied: false is a violation. */
-MUST_CHECK bool model_check(struct model *m, uint32_t volume, uint64_t block, uint32_t id_before, uint32_t from,
-			    const void *data);
+MUST_CHECK bool model_check(struct model *m, uint32_t volume, uint64_t block, uint32_t id_before,
+			    uint32_t from, const void *data);
 uint32_t model_id_at(const struct model *m, uint32_t volume, uint64_t block);
 
 #endif

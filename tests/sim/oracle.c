@@ -117,9 +117,11 @@ static void sector_effect(struct oracle *o, uint64_t s, uint32_t id, uint64_t no
 		struct cand *c = *p;
 		const struct write *w = &o->writes[c->id];
 
-		if (c->removed == NEVER && c->id != id && w->state != WRITE_OPEN && w->ended <= begun)
+		if (c->removed == NEVER && c->id != id && w->state != WRITE_OPEN &&
+		    w->ended <= begun)
 			c->removed = now;
-		if (c->removed < o->read_oldest && c->removed < now) { /* no read can see it any more */
+		if (c->removed < o->read_oldest &&
+		    c->removed < now) { /* no read can see it any more */
 			*p = c->next;
 			c->next = o->spare;
 			o->spare = c;
@@ -129,7 +131,8 @@ static void sector_effect(struct oracle *o, uint64_t s, uint32_t id, uint64_t no
 	}
 }
 
-uint32_t oracle_write_begin(struct oracle *o, uint64_t now, enum oracle_kind kind, uint64_t off, uint64_t bytes)
+uint32_t oracle_write_begin(struct oracle *o, uint64_t now, enum oracle_kind kind, uint64_t off,
+			    uint64_t bytes)
 {
 	uint32_t id = o->write_count++;
 
@@ -140,8 +143,12 @@ uint32_t oracle_write_begin(struct oracle *o, uint64_t now, enum oracle_kind kin
 		o->writes = realloc(o->writes, o->write_room * sizeof(*o->writes));
 		assert(o->writes != NULL);
 	}
-	o->writes[id] = (struct write){
-		.off = off, .bytes = bytes, .begun = now, .ended = NEVER, .kind = kind, .state = WRITE_OPEN};
+	o->writes[id] = (struct write){.off = off,
+				       .bytes = bytes,
+				       .begun = now,
+				       .ended = NEVER,
+				       .kind = kind,
+				       .state = WRITE_OPEN};
 	for (uint64_t s = off / ORACLE_SECTOR; s < (off + bytes) / ORACLE_SECTOR; s++)
 		sector_add(o, s, id);
 	o->stats.writes++;
@@ -236,18 +243,21 @@ static const char *state_name(enum write_state s)
 
 static void error_set(struct oracle *o, uint64_t s, const char *what, uint32_t id)
 {
-	int n = snprintf(o->error, sizeof(o->error), "sector %llu: %s", (unsigned long long)s, what);
+	int n = snprintf(o->error, sizeof(o->error), "sector %llu: %s", (unsigned long long)s,
+			 what);
 
 	if (id != UINT32_MAX && id < o->write_count)
-		n += snprintf(o->error + n, sizeof(o->error) - (size_t)n, " (write %u %s, %llu..%lld ns)", id,
-			      state_name(o->writes[id].state), (unsigned long long)o->writes[id].begun,
+		n += snprintf(o->error + n, sizeof(o->error) - (size_t)n,
+			      " (write %u %s, %llu..%lld ns)", id, state_name(o->writes[id].state),
+			      (unsigned long long)o->writes[id].begun,
 			      (long long)o->writes[id].ended);
 	n += snprintf(o->error + n, sizeof(o->error) - (size_t)n, "; possible:");
-	for (const struct cand *c = o->cands[s]; c != NULL && n < (int)sizeof(o->error) - 80; c = c->next) {
+	for (const struct cand *c = o->cands[s]; c != NULL && n < (int)sizeof(o->error) - 80;
+	     c = c->next) {
 		const struct write *w = &o->writes[c->id];
 
-		n += snprintf(o->error + n, sizeof(o->error) - (size_t)n, " %u(%s%s %llu..%lld)", c->id,
-			      c->removed == NEVER ? "" : "gone ", state_name(w->state),
+		n += snprintf(o->error + n, sizeof(o->error) - (size_t)n, " %u(%s%s %llu..%lld)",
+			      c->id, c->removed == NEVER ? "" : "gone ", state_name(w->state),
 			      (unsigned long long)w->begun, (long long)w->ended);
 	}
 }
@@ -275,7 +285,8 @@ static bool cand_fits(const struct oracle *o, const struct cand *c, uint32_t fou
 	return c->id == found;
 }
 
-static bool sector_check(struct oracle *o, uint64_t s, uint64_t since, uint64_t now, const uint8_t *data)
+static bool sector_check(struct oracle *o, uint64_t s, uint64_t since, uint64_t now,
+			 const uint8_t *data)
 {
 	uint64_t words[ORACLE_SECTOR / 8];
 	uint32_t found, fits = 0, id = 0;
@@ -315,13 +326,14 @@ static bool sector_check(struct oracle *o, uint64_t s, uint64_t since, uint64_t 
 	return true;
 }
 
-static bool content_check(struct oracle *o, uint64_t since, uint64_t now, uint64_t off, uint64_t bytes,
-			  const void *data)
+static bool content_check(struct oracle *o, uint64_t since, uint64_t now, uint64_t off,
+			  uint64_t bytes, const void *data)
 {
 	const uint8_t *p = data;
 
 	assert(off % ORACLE_SECTOR == 0 && bytes % ORACLE_SECTOR == 0);
-	for (uint64_t s = off / ORACLE_SECTOR; s < (off + bytes) / ORACLE_SECTOR; s++, p += ORACLE_SECTOR) {
+	for (uint64_t s = off / ORACLE_SECTOR; s < (off + bytes) / ORACLE_SECTOR;
+	     s++, p += ORACLE_SECTOR) {
 		if (!sector_check(o, s, since, now, p))
 			return false;
 	}
@@ -338,7 +350,8 @@ bool oracle_read_check(struct oracle *o, uint32_t read, uint64_t now, uint64_t o
 	return ok;
 }
 
-bool oracle_content_check(struct oracle *o, uint64_t now, uint64_t off, uint64_t bytes, const void *data)
+bool oracle_content_check(struct oracle *o, uint64_t now, uint64_t off, uint64_t bytes,
+			  const void *data)
 {
 	return content_check(o, now, now, off, bytes, data);
 }

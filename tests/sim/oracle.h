@@ -42,8 +42,8 @@ void oracle_write_dead(struct oracle *o, uint32_t id, uint64_t now);
 uint32_t oracle_read_begin(struct oracle *o, uint64_t now);
 void oracle_read_drop(struct oracle *o, uint32_t read);
 /* Ends the read. False: a violation, described in oracle_error. */
-MUST_CHECK bool oracle_read_check(struct oracle *o, uint32_t read, uint64_t now, uint64_t off, uint64_t bytes,
-				  const void *data);
+MUST_CHECK bool oracle_read_check(struct oracle *o, uint32_t read, uint64_t now, uint64_t off,
+				  uint64_t bytes, const void *data);
 /* The same for content got without a read of its own: what is possible at this moment. */
 MUST_CHECK bool oracle_content_check(struct oracle *o, uint64_t now, uint64_t off, uint64_t bytes,
 				     const void *data);

@@ -84,7 +84,8 @@ void sim_disk_flip(struct sim_disk *d, uint64_t off, uint32_t bit)
 
 void sim_disk_copy(struct sim_disk *to, struct sim_disk *from)
 {
-	assert(to->chunk_count == from->chunk_count && list_empty(&to->in_flight) && list_empty(&to->undo));
+	assert(to->chunk_count == from->chunk_count && list_empty(&to->in_flight) &&
+	       list_empty(&to->undo));
 	for (uint32_t i = 0; i < from->chunk_count; i++) {
 		if (from->chunks[i] == NULL) {
 			free(to->chunks[i]);
@@ -224,7 +225,8 @@ static void io_fire(struct wevent *ev)
 		}
 		break;
 	}
-	world_trace(d->world, ((uint64_t)req->kind << 60) ^ req->off, req->bytes ^ ((uint64_t)(uint32_t)io->rc << 32));
+	world_trace(d->world, ((uint64_t)req->kind << 60) ^ req->off,
+		    req->bytes ^ ((uint64_t)(uint32_t)io->rc << 32));
 	list_remove(&io->link);
 	list_push_back(&d->spare, &io->link);
 	completion_fire(&req->done, io->rc);
@@ -272,7 +274,8 @@ static bool io_choose_faults(struct sim_disk *d, struct sim_io *io)
 				f->fail_nth = 0;
 		}
 	}
-	if (req->kind == DISK_WRITE && f->misdirect_ppm > 0 && prng_ppm(&d->world->prng_disk, f->misdirect_ppm) &&
+	if (req->kind == DISK_WRITE && f->misdirect_ppm > 0 &&
+	    prng_ppm(&d->world->prng_disk, f->misdirect_ppm) &&
 	    req->off + req->bytes + SIM_DISK_CHUNK <= d->disk.bytes)
 		io->shift = SIM_DISK_CHUNK;
 	return !f->stuck;
@@ -282,14 +285,15 @@ static void sim_disk_submit(struct disk *disk, struct disk_req *req)
 {
 	struct sim_disk *d = container_of(disk, struct sim_disk, disk);
 	struct list_link *l = list_pop_front(&d->spare);
-	struct sim_io *io = l == NULL ? calloc(1, sizeof(*io)) : container_of(l, struct sim_io, link);
+	struct sim_io *io =
+		l == NULL ? calloc(1, sizeof(*io)) : container_of(l, struct sim_io, link);
 
 	assert(io != NULL);
 	assert(d->node->up);
 	if (!req_is_sane(d, req)) {
-		fprintf(stderr, "sim_disk %s: bad request kind %d off %llu bytes %llu iovs %u\n", d->name,
-			(int)req->kind, (unsigned long long)req->off, (unsigned long long)req->bytes,
-			req->iov_count);
+		fprintf(stderr, "sim_disk %s: bad request kind %d off %llu bytes %llu iovs %u\n",
+			d->name, (int)req->kind, (unsigned long long)req->off,
+			(unsigned long long)req->bytes, req->iov_count);
 		abort();
 	}
 	memset(io, 0, sizeof(*io));
@@ -360,8 +364,10 @@ static void crash_in_flight_one(struct sim_disk *d, const struct sim_io *io, uin
 	for (uint32_t k = 0; k < io->req->iov_count; k++) {
 		const uint8_t *p = io->req->iov[k].iov_base;
 
-		for (uint64_t i = 0; i < io->req->iov[k].iov_len; i += SIM_SECTOR, off += SIM_SECTOR) {
-			if (!prng_ppm(&d->world->prng_disk, ppm) || bit_test_set(decided, off / SIM_SECTOR))
+		for (uint64_t i = 0; i < io->req->iov[k].iov_len;
+		     i += SIM_SECTOR, off += SIM_SECTOR) {
+			if (!prng_ppm(&d->world->prng_disk, ppm) ||
+			    bit_test_set(decided, off / SIM_SECTOR))
 				continue;
 			sim_disk_poke(d, off, p + i, SIM_SECTOR);
 			d->world->stats.disk_torn_sectors++;
@@ -447,7 +453,8 @@ struct sim_disk *sim_disk_new(struct world_node *n, const char *name, uint64_t b
 void sim_disk_free(struct sim_disk *d)
 {
 	while (!list_empty(&d->in_flight)) {
-		struct sim_io *io = container_of(list_pop_front(&d->in_flight), struct sim_io, link);
+		struct sim_io *io =
+			container_of(list_pop_front(&d->in_flight), struct sim_io, link);
 
 		world_unplan(d->world, &io->event);
 		free(io);

@@ -78,7 +78,8 @@ struct sim_dial {
 	uint64_t give_up;
 };
 
-static void resets_overtake(struct world *w, const struct world_node *a, const struct world_node *b);
+static void resets_overtake(struct world *w, const struct world_node *a,
+			    const struct world_node *b);
 
 static struct sim_conn *conn_peer(struct sim_conn *c)
 {
@@ -152,7 +153,8 @@ static void pipe_push(struct sim_conn *c, struct sim_chunk *k)
 		w->stats.retransmits++;
 	}
 	if (!list_empty(&c->pipe)) {
-		const struct sim_chunk *last = container_of(list_last(&c->pipe), struct sim_chunk, link);
+		const struct sim_chunk *last =
+			container_of(list_last(&c->pipe), struct sim_chunk, link);
 
 		k->arrive = k->arrive < last->arrive ? last->arrive : k->arrive;
 	}
@@ -181,7 +183,8 @@ static void send_chunk(struct sim_conn *c, uint64_t max)
 	for (uint32_t i = c->send_iov; i < r->iov_count && want < max; i++)
 		want += r->iov[i].iov_len - (i == c->send_iov ? c->send_off : 0);
 	want = want < max ? want : max;
-	if (want > 1 && prng_below(&c->pair->world->prng_net, 16) == 0) /* streams have no messages */
+	if (want > 1 &&
+	    prng_below(&c->pair->world->prng_net, 16) == 0) /* streams have no messages */
 		want = prng_range(&c->pair->world->prng_net, 1, want - 1);
 	k = malloc(sizeof(*k) + want);
 	assert(k != NULL);
@@ -192,7 +195,8 @@ static void send_chunk(struct sim_conn *c, uint64_t max)
 
 		n = n < want - k->bytes ? n : want - k->bytes;
 		if (n > 0)
-			memcpy(k->data + k->bytes, (uint8_t *)r->iov[c->send_iov].iov_base + c->send_off, n);
+			memcpy(k->data + k->bytes,
+			       (uint8_t *)r->iov[c->send_iov].iov_base + c->send_off, n);
 		k->bytes += (uint32_t)n;
 		c->send_off += n;
 		if (c->send_off == r->iov[c->send_iov].iov_len) {
@@ -377,7 +381,8 @@ static void conn_arrive_fire(struct wevent *ev)
 	c->pipe_bytes -= k->bytes;
 	world_trace(w, k->bytes, c->node->id * 64ull + p->node->id);
 	if (!list_empty(&c->pipe)) {
-		const struct sim_chunk *next = container_of(list_first(&c->pipe), struct sim_chunk, link);
+		const struct sim_chunk *next =
+			container_of(list_first(&c->pipe), struct sim_chunk, link);
 
 		world_plan(w, &c->arrive_ev, next->arrive > w->now ? next->arrive - w->now : 0);
 	}
@@ -386,7 +391,8 @@ static void conn_arrive_fire(struct wevent *ev)
 
 /* --- making streams --- */
 
-static void conn_init(struct sim_conn *c, struct sim_pair *p, struct world_env *env, struct world_node *node)
+static void conn_init(struct sim_conn *c, struct sim_pair *p, struct world_env *env,
+		      struct world_node *node)
 {
 	c->base.ops = &sim_net_ops;
 	c->pair = p;
@@ -409,7 +415,8 @@ static const char *address_plain(const char *a)
 
 static bool address_matches(const struct sim_listener *l, const char *to)
 {
-	const char *la = address_plain(l->address), *colon = strrchr(la, ':'), *tc = strrchr(to, ':');
+	const char *la = address_plain(l->address), *colon = strrchr(la, ':'),
+		   *tc = strrchr(to, ':');
 	size_t name = strlen(l->node->name);
 
 	if (strcmp(la, to) == 0)
@@ -538,7 +545,8 @@ static void dial_succeed(struct sim_dial *d, struct sim_listener *l)
 	conn_init(&p->end[0], p, d->env, d->env->node);
 	conn_init(&p->end[1], p, l->env, l->node);
 	snprintf(p->end[0].peer_text, sizeof(p->end[0].peer_text), "%s", address_plain(l->address));
-	snprintf(p->end[1].peer_text, sizeof(p->end[1].peer_text), "%s:%u", d->env->node->name, w->port_next++);
+	snprintf(p->end[1].peer_text, sizeof(p->end[1].peer_text), "%s:%u", d->env->node->name,
+		 w->port_next++);
 	list_push_back(&w->conns, &p->link);
 	w->stats.conns++;
 	l->backlog[l->backlog_count++] = &p->end[1];
@@ -560,8 +568,8 @@ static void dial_fire(struct wevent *ev)
 		dial_end(d, -ERR_UNREACHABLE);
 		return;
 	}
-	if (is_dark(l->node) || w->links[n->id][l->node->id].cut || w->links[l->node->id][n->id].cut ||
-	    l->backlog_count == BACKLOG_MAX) {
+	if (is_dark(l->node) || w->links[n->id][l->node->id].cut ||
+	    w->links[l->node->id][n->id].cut || l->backlog_count == BACKLOG_MAX) {
 		if (w->now + SEC_NS > d->give_up)
 			dial_end(d, -ERR_TIMEOUT);
 		else
@@ -584,7 +592,8 @@ static void sim_connect(struct net *net, struct net_connect_req *req)
 
 	assert(d != NULL && completion_armed(&req->done));
 	if (l != NULL)
-		rtt = w->links[e->node->id][l->node->id].latency_ns + w->links[l->node->id][e->node->id].latency_ns;
+		rtt = w->links[e->node->id][l->node->id].latency_ns +
+		      w->links[l->node->id][e->node->id].latency_ns;
 	d->env = e;
 	d->req = req;
 	d->give_up = w->now + DIAL_DEADLINE;
@@ -762,7 +771,8 @@ void sim_net_free(struct world *w)
 	for (uint32_t i = 0; i < w->node_count; i++)
 		sim_net_crash(w->nodes[i], WORLD_CRASH_POWER);
 	while (!list_empty(&w->listeners)) {
-		struct sim_listener *l = container_of(list_pop_front(&w->listeners), struct sim_listener, link);
+		struct sim_listener *l =
+			container_of(list_pop_front(&w->listeners), struct sim_listener, link);
 
 		world_unplan(w, &l->event);
 		free(l);

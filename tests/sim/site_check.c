@@ -49,15 +49,18 @@ static void check_epoch_holder(struct sim *s, const struct vg_view *v)
 		if (e->number != v->epoch)
 			continue;
 		if (e->site != v->primary || e->incarnation != v->primary_incarnation)
-			sim_fail(s, "I3: epoch %llu has two holders: site %u boot %llu and site %u boot %llu",
-				 (unsigned long long)v->epoch, e->site, (unsigned long long)e->incarnation, v->primary,
-				 (unsigned long long)v->primary_incarnation);
+			sim_fail(
+				s,
+				"I3: epoch %llu has two holders: site %u boot %llu and site %u boot %llu",
+				(unsigned long long)v->epoch, e->site,
+				(unsigned long long)e->incarnation, v->primary,
+				(unsigned long long)v->primary_incarnation);
 		return;
 	}
 	if (s->epoch_count == SIM_EPOCHS_MAX)
 		return;
-	s->epochs[s->epoch_count++] =
-		(struct sim_epoch){.number = v->epoch, .incarnation = v->primary_incarnation, .site = v->primary};
+	s->epochs[s->epoch_count++] = (struct sim_epoch){
+		.number = v->epoch, .incarnation = v->primary_incarnation, .site = v->primary};
 	s->kinds[SIM_EPOCHS]++;
 }
 
@@ -69,7 +72,8 @@ static void check_new_cfg(struct sim *s, const struct vg_view *v, struct sim_cfg
 			      .primary = v->primary,
 			      .isr = v->isr};
 	if (v->isr == 0 || !vg_in_isr(v, v->primary))
-		sim_fail(s, "I3: cfg %llu: primary %u is not in isr %x", (unsigned long long)v->cfg, v->primary, v->isr);
+		sim_fail(s, "I3: cfg %llu: primary %u is not in isr %x", (unsigned long long)v->cfg,
+			 v->primary, v->isr);
 	check_epoch_holder(s, v);
 	if (c != s->cfgs && c[-1].epoch > c->epoch)
 		sim_fail(s, "I3: the epoch fell at cfg %llu", (unsigned long long)v->cfg);
@@ -89,9 +93,10 @@ static void check_view(struct sim_site *x)
 	if (v == NULL || v->cfg == x->seen_cfg)
 		return;
 	if (v->cfg < x->seen_cfg || v->epoch < x->seen_epoch)
-		sim_fail(s, "I3: the view of %s went back from cfg %llu epoch %llu to %llu, %llu", x->name,
-			 (unsigned long long)x->seen_cfg, (unsigned long long)x->seen_epoch,
-			 (unsigned long long)v->cfg, (unsigned long long)v->epoch);
+		sim_fail(s, "I3: the view of %s went back from cfg %llu epoch %llu to %llu, %llu",
+			 x->name, (unsigned long long)x->seen_cfg,
+			 (unsigned long long)x->seen_epoch, (unsigned long long)v->cfg,
+			 (unsigned long long)v->epoch);
 	x->seen_cfg = v->cfg;
 	x->seen_epoch = v->epoch;
 	c = cfg_find(s, v->cfg);
@@ -99,7 +104,8 @@ static void check_view(struct sim_site *x)
 		check_new_cfg(s, v, c);
 	else if (c->epoch != v->epoch || c->primary != v->primary || c->isr != v->isr ||
 		 c->incarnation != v->primary_incarnation)
-		sim_fail(s, "I8: cfg %llu is not the same at every member", (unsigned long long)v->cfg);
+		sim_fail(s, "I8: cfg %llu is not the same at every member",
+			 (unsigned long long)v->cfg);
 }
 
 /* --- I1, I2 --- */
@@ -123,14 +129,17 @@ static void check_serving(struct sim *s)
 			s->opened_epoch = p[i].epoch;
 			s->kinds[SIM_OPENS]++;
 			if (p[i].commit.v < s->acked.v)
-				sim_fail(s, "I4: %s opened epoch %llu at commit %llu, acknowledged was %llu", x->name,
-					 (unsigned long long)p[i].epoch, (unsigned long long)p[i].commit.v,
-					 (unsigned long long)s->acked.v);
+				sim_fail(
+					s,
+					"I4: %s opened epoch %llu at commit %llu, acknowledged was %llu",
+					x->name, (unsigned long long)p[i].epoch,
+					(unsigned long long)p[i].commit.v,
+					(unsigned long long)s->acked.v);
 		}
 	}
 	if (serves[0] && serves[1] && !s->frozen_clocks)
-		sim_fail(s, "I1: both sites serve: epochs %llu and %llu", (unsigned long long)p[0].epoch,
-			 (unsigned long long)p[1].epoch);
+		sim_fail(s, "I1: both sites serve: epochs %llu and %llu",
+			 (unsigned long long)p[0].epoch, (unsigned long long)p[1].epoch);
 }
 
 static void check_isr_holds(struct sim *s)
@@ -154,9 +163,11 @@ static void check_isr_holds(struct sim *s)
 		if (st.durable.v >= s->acked.v)
 			x->rotten = false;
 		else if (!x->rotten)
-			sim_fail(s, "I2: %s is in isr (cfg %llu) durable at %llu, acknowledged is %llu", x->name,
-				 (unsigned long long)s->newest.cfg, (unsigned long long)st.durable.v,
-				 (unsigned long long)s->acked.v);
+			sim_fail(
+				s,
+				"I2: %s is in isr (cfg %llu) durable at %llu, acknowledged is %llu",
+				x->name, (unsigned long long)s->newest.cfg,
+				(unsigned long long)st.durable.v, (unsigned long long)s->acked.v);
 	}
 }
 
@@ -168,13 +179,15 @@ static void check_floor(struct sim_site *x)
 
 	store_floor_get(site_store(x->site), &x->sim->group, &f);
 	if (f.epoch < x->floor.epoch || f.cfg < x->floor.cfg)
-		sim_fail(x->sim, "I7: the floor of %s went back from {%llu, %llu} to {%llu, %llu}", x->name,
-			 (unsigned long long)x->floor.epoch, (unsigned long long)x->floor.cfg,
-			 (unsigned long long)f.epoch, (unsigned long long)f.cfg);
+		sim_fail(x->sim, "I7: the floor of %s went back from {%llu, %llu} to {%llu, %llu}",
+			 x->name, (unsigned long long)x->floor.epoch,
+			 (unsigned long long)x->floor.cfg, (unsigned long long)f.epoch,
+			 (unsigned long long)f.cfg);
 	x->floor = f;
 	if (f.epoch > x->sim->newest.epoch)
-		sim_fail(x->sim, "I7: the floor of %s is epoch %llu, the newest committed is %llu", x->name,
-			 (unsigned long long)f.epoch, (unsigned long long)x->sim->newest.epoch);
+		sim_fail(x->sim, "I7: the floor of %s is epoch %llu, the newest committed is %llu",
+			 x->name, (unsigned long long)f.epoch,
+			 (unsigned long long)x->sim->newest.epoch);
 }
 
 /* I8: one leader per term. */
@@ -243,7 +256,8 @@ bool sim_is_in_sync(struct sim *s)
 		v = authority_view(site_authority(x->site), &s->group);
 		if (v == NULL || v->cfg != s->newest.cfg || vg_isr_count(v) != SIM_SITES)
 			return false;
-		if (conductor_group_probe(site_conductor(x->site), &s->group, &p) && p.is_open && p.has_lease)
+		if (conductor_group_probe(site_conductor(x->site), &s->group, &p) && p.is_open &&
+		    p.has_lease)
 			open++;
 	}
 	return open == 1;

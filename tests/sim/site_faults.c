@@ -8,13 +8,27 @@ static const struct {
 	uint32_t weight;
 	uint32_t ms_min, ms_max;
 } menu[] = {
-	{SIM_CRASH_POWER, 12, 50, 4000},   {SIM_CRASH_KILL, 10, 50, 3000},    {SIM_CRASH_ALL, 4, 50, 2000},
-	{SIM_CRASH_WITNESS, 4, 50, 4000},  {SIM_PAUSE, 10, 50, 2500},	      {SIM_PAUSE_FROZEN, 2, 50, 2000},
-	{SIM_CUT_AB, 8, 50, 4000},	   {SIM_CUT_A, 7, 50, 4000},	      {SIM_CUT_B, 6, 50, 4000},
-	{SIM_CUT_W, 4, 50, 4000},	   {SIM_CUT_ALL, 3, 50, 3000},	      {SIM_CUT_ONE_WAY, 8, 50, 3000},
-	{SIM_CUT_CLIENT, 5, 50, 3000},	   {SIM_LOSS, 5, 200, 4000},	      {SIM_DELAY, 4, 200, 3000},
-	{SIM_SLOW_DISK, 5, 200, 3000},	   {SIM_SLOW_QUORUM_DISK, 3, 200, 2000}, {SIM_IO_FAILED, 3, 0, 0},
-	{SIM_BIT_FLIP, 3, 0, 0},	   {SIM_DRIFT, 3, 0, 0},	      {SIM_CLEAN_STOP, 4, 50, 2000},
+	{SIM_CRASH_POWER, 12, 50, 4000},
+	{SIM_CRASH_KILL, 10, 50, 3000},
+	{SIM_CRASH_ALL, 4, 50, 2000},
+	{SIM_CRASH_WITNESS, 4, 50, 4000},
+	{SIM_PAUSE, 10, 50, 2500},
+	{SIM_PAUSE_FROZEN, 2, 50, 2000},
+	{SIM_CUT_AB, 8, 50, 4000},
+	{SIM_CUT_A, 7, 50, 4000},
+	{SIM_CUT_B, 6, 50, 4000},
+	{SIM_CUT_W, 4, 50, 4000},
+	{SIM_CUT_ALL, 3, 50, 3000},
+	{SIM_CUT_ONE_WAY, 8, 50, 3000},
+	{SIM_CUT_CLIENT, 5, 50, 3000},
+	{SIM_LOSS, 5, 200, 4000},
+	{SIM_DELAY, 4, 200, 3000},
+	{SIM_SLOW_DISK, 5, 200, 3000},
+	{SIM_SLOW_QUORUM_DISK, 3, 200, 2000},
+	{SIM_IO_FAILED, 3, 0, 0},
+	{SIM_BIT_FLIP, 3, 0, 0},
+	{SIM_DRIFT, 3, 0, 0},
+	{SIM_CLEAN_STOP, 4, 50, 2000},
 };
 
 static void cut_both(struct sim *s, uint32_t a, uint32_t b, bool cut)
@@ -143,11 +157,13 @@ static bool fault_lasting(struct sim *s, const struct sim_fault *f)
 		loss_set(s, (uint32_t)prng_range(&s->prng, 5000, 150000));
 		return true;
 	case SIM_DELAY:
-		delay_set(s, prng_range(&s->prng, 1, 40) * MS_NS, prng_range(&s->prng, 0, 20) * MS_NS,
+		delay_set(s, prng_range(&s->prng, 1, 40) * MS_NS,
+			  prng_range(&s->prng, 0, 20) * MS_NS,
 			  prng_below(&s->prng, 2) ? prng_range(&s->prng, 1, 20) * 1000000 : 0);
 		return true;
 	case SIM_SLOW_DISK:
-		s->sites[f->subject % SIM_SITES].disk->slow = (uint32_t)prng_range(&s->prng, 10, 300);
+		s->sites[f->subject % SIM_SITES].disk->slow =
+			(uint32_t)prng_range(&s->prng, 10, 300);
 		return true;
 	case SIM_SLOW_QUORUM_DISK:
 		x->qdisk->slow = (uint32_t)prng_range(&s->prng, 10, 500);
@@ -170,7 +186,8 @@ static bool fault_lasting(struct sim *s, const struct sim_fault *f)
 static void flip_bit(struct sim *s, uint32_t site)
 {
 	struct sim_disk *d = s->sites[site].disk;
-	uint64_t off = super_region_off(d->disk.bytes, (uint32_t)prng_below(&s->prng, SUPER_COPIES));
+	uint64_t off =
+		super_region_off(d->disk.bytes, (uint32_t)prng_below(&s->prng, SUPER_COPIES));
 
 	off += prng_below(&s->prng, prng_below(&s->prng, 2) ? 256 : 16384);
 	sim_disk_flip(d, off, (uint32_t)prng_below(&s->prng, 8));
@@ -195,7 +212,8 @@ static void fault_blow(struct sim *s, const struct sim_fault *f, uint64_t ns)
 		sim_site_crash(site, WORLD_CRASH_KILL, ns);
 		break;
 	case SIM_CRASH_WITNESS:
-		sim_site_crash(&s->sites[2], prng_below(&s->prng, 2) ? WORLD_CRASH_POWER : WORLD_CRASH_KILL, ns);
+		sim_site_crash(&s->sites[2],
+			       prng_below(&s->prng, 2) ? WORLD_CRASH_POWER : WORLD_CRASH_KILL, ns);
 		break;
 	case SIM_CRASH_ALL:
 		for (uint32_t i = 0; i < SIM_MEMBERS; i++) {

@@ -107,10 +107,13 @@ static void describe(struct sim *s, char *text, size_t bytes)
 
 		assert(g != NULL);
 		if (!sim_site_serving(&s->sites[i]))
-			n += (size_t)snprintf(text + n, bytes - n, "; %s is not serving", s->sites[i].name);
+			n += (size_t)snprintf(text + n, bytes - n, "; %s is not serving",
+					      s->sites[i].name);
 		else if (conductor_group_status(site_conductor(s->sites[i].site), 0, g))
-			n += (size_t)snprintf(text + n, bytes - n, "; %s: %s %s epoch %llu isr %x (%.80s)",
-					      s->sites[i].name, group_role_word(g->role), group_state_word(g->state),
+			n += (size_t)snprintf(text + n, bytes - n,
+					      "; %s: %s %s epoch %llu isr %x (%.80s)",
+					      s->sites[i].name, group_role_word(g->role),
+					      group_state_word(g->state),
 					      (unsigned long long)g->epoch, g->isr_mask, g->reason);
 		free(g);
 	}
@@ -156,13 +159,14 @@ static bool liveness(struct sim *s)
 	sim_run(s, 2 * SEC_NS, NULL); /* what is wrong now is known then */
 	if (!sim_run(s, LIVE_NS + hold_down_ns(s), sim_is_in_sync) && !s->failed) {
 		describe(s, text, sizeof(text));
-		sim_fail(s, "I9: not in sync %llu s after healing%s", (unsigned long long)(LIVE_NS / SEC_NS), text);
+		sim_fail(s, "I9: not in sync %llu s after healing%s",
+			 (unsigned long long)(LIVE_NS / SEC_NS), text);
 	}
 	s->acked_before = acked_count(s);
 	if (!s->failed && !sim_run(s, LIVE_NS, acks_flow)) {
 		describe(s, text, sizeof(text));
-		sim_fail(s, "I9: no acknowledgements %llu s after healing%s", (unsigned long long)(LIVE_NS / SEC_NS),
-			 text);
+		sim_fail(s, "I9: no acknowledgements %llu s after healing%s",
+			 (unsigned long long)(LIVE_NS / SEC_NS), text);
 	}
 	return !s->failed;
 }
@@ -211,8 +215,8 @@ static bool digests_equal(struct sim *s)
 		digest[i] = q.digest;
 	}
 	if (digest[0] != digest[1])
-		sim_fail(s, "the replicas differ: digests %016llx, %016llx", (unsigned long long)digest[0],
-			 (unsigned long long)digest[1]);
+		sim_fail(s, "the replicas differ: digests %016llx, %016llx",
+			 (unsigned long long)digest[0], (unsigned long long)digest[1]);
 	else
 		s->kinds[SIM_DIGESTS_EQUAL]++;
 	return !s->failed;
@@ -251,7 +255,8 @@ static void seed_flow(struct sim *s, uint64_t seed)
 	if (s->failed || !verify(s, "after the storm"))
 		return;
 	sim_run(s, 500 * MS_NS, NULL);
-	if (!s->failed && digests_equal(s) && sim_run(s, LIVE_NS + hold_down_ns(s), sim_is_in_sync)) {
+	if (!s->failed && digests_equal(s) &&
+	    sim_run(s, LIVE_NS + hold_down_ns(s), sim_is_in_sync)) {
 		sim_site_crash(primary(s), WORLD_CRASH_POWER, 600 * SEC_NS);
 		verify(s, "after the last failover");
 	}

@@ -77,8 +77,8 @@ struct sim_site {
 	struct site *site;
 	struct op op; /* site's wake */
 	bool formatted;
-	bool rotten;  /* its journal was damaged: it may hold less than was acknowledged until it has fetched */
-	bool flipped; /* a bit of a redundant copy was flipped, and no more in this life */
+	bool rotten; /* its journal was damaged: it may hold less than was acknowledged until it has fetched */
+	bool flipped;	     /* a bit of a redundant copy was flipped, and no more in this life */
 	uint64_t down_until; /* crashed: boot then; 0: not planned */
 	uint64_t sick_since;
 	uint64_t stop_down_ns; /* for how long, when its power fails at an I/O */
@@ -134,7 +134,7 @@ struct sim {
 	uint32_t cfg_count, cfg_room;
 	struct sim_cfg newest; /* highest cfg applied anywhere: it is committed */
 	uint64_t opened_epoch;
-	struct lsn acked;      /* highest commit LSN of an open primary in the newest epoch */
+	struct lsn acked; /* highest commit LSN of an open primary in the newest epoch */
 	uint64_t checked_stamp;
 	uint64_t acked_before;
 	bool frozen_clocks; /* this seed stops clocks: reads may be stale */

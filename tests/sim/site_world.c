@@ -92,7 +92,8 @@ static void boot_site(struct sim_site *x, struct mailbox *inbox, struct mailbox 
 	snprintf(so.name, sizeof(so.name), "%s", x->name);
 	so.peers[0].site = 3 - x->id;
 	snprintf(so.peers[0].name, sizeof(so.peers[0].name), "%s", x->id == 1 ? "b" : "a");
-	snprintf(so.peers[0].address, sizeof(so.peers[0].address), "%s", x->id == 1 ? "tcp:b:7000" : "tcp:a:7000");
+	snprintf(so.peers[0].address, sizeof(so.peers[0].address), "%s",
+		 x->id == 1 ? "tcp:b:7000" : "tcp:a:7000");
 	op_init(&x->op, x->engine->env.ready, nothing_step);
 	rc = site_open(&x->engine->env, &x->disk->disk, &so, &x->op, &x->site);
 	if (rc != 0)
@@ -109,7 +110,8 @@ void sim_site_boot(struct sim_site *x)
 	x->flipped = false;
 	x->seen_cfg = x->seen_epoch = x->seen_applied = 0;
 	if (x->id <= SIM_SITES) {
-		struct mailbox *engine = world_mailbox_new(x->engine), *quorum = world_mailbox_new(x->quorum);
+		struct mailbox *engine = world_mailbox_new(x->engine),
+			       *quorum = world_mailbox_new(x->quorum);
 
 		x->inbox = engine;
 		x->outbox = quorum;
@@ -165,7 +167,8 @@ void sim_site_crash(struct sim_site *x, enum world_crash_how how, uint64_t down_
 
 void sim_site_stop(struct sim_site *x, uint64_t down_ns)
 {
-	if (!x->node->up || x->node->paused || x->stopping || x->site == NULL || !sim_site_serving(x))
+	if (!x->node->up || x->node->paused || x->stopping || x->site == NULL ||
+	    !sim_site_serving(x))
 		return;
 	x->stopping = true;
 	x->down_until = x->sim->w->now + down_ns;

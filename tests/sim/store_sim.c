@@ -19,9 +19,10 @@
 #define DISK_BYTES (192ull << 20)
 #define OPEN_TRIES 40
 
-static const char *const mutant_names[] = {"none",	    "ack-before-durable", "fold-beyond-commit",
-					   "skip-chain-check", "trim-early",	  "no-floor",
-					   "base-overwrites",  "no-home-flush",	  NULL};
+static const char *const mutant_names[] = {
+	"none",	      "ack-before-durable", "fold-beyond-commit", "skip-chain-check",
+	"trim-early", "no-floor",	    "base-overwrites",	  "no-home-flush",
+	NULL};
 
 static struct runner_kind kinds[SS_KINDS] = {
 	[SS_RECORDS] = {"records appended", 0, true},
@@ -59,7 +60,8 @@ void ss_fail(struct ss *s, const char *fmt, ...)
 		return;
 	s->failed = true;
 	s->excused = s->rotten;
-	n = snprintf(s->what, sizeof(s->what), "[%.6f s, life %u] ", (double)s->w->now / 1e9, s->node->lives);
+	n = snprintf(s->what, sizeof(s->what), "[%.6f s, life %u] ", (double)s->w->now / 1e9,
+		     s->node->lives);
 	va_start(ap, fmt);
 	vsnprintf(s->what + n, sizeof(s->what) - (size_t)n, fmt, ap);
 	va_end(ap);
@@ -182,7 +184,8 @@ static void plan_stop(struct ss *s)
 		return;
 	}
 	if (prng_below(&s->prng, 3) == 0)
-		s->disk->faults.stop_nth = 1 + prng_below(&s->prng, prng_below(&s->prng, 2) ? 60 : 3000);
+		s->disk->faults.stop_nth =
+			1 + prng_below(&s->prng, prng_below(&s->prng, 2) ? 60 : 3000);
 }
 
 /* Open until it succeeds; power may fail again while opening. */
@@ -232,8 +235,9 @@ static void check_reopened(struct ss *s, struct replica_status *st)
 		ss_fail(s, "tail %llu, but %llu was told durable", (unsigned long long)st->tail.v,
 			(unsigned long long)model_durable(s->m).v);
 	else if (st->tail.v < model_commit(s->m).v || st->commit.v > model_commit(s->m).v)
-		ss_fail(s, "tail %llu commit %llu, but commit was %llu", (unsigned long long)st->tail.v,
-			(unsigned long long)st->commit.v, (unsigned long long)model_commit(s->m).v);
+		ss_fail(s, "tail %llu commit %llu, but commit was %llu",
+			(unsigned long long)st->tail.v, (unsigned long long)st->commit.v,
+			(unsigned long long)model_commit(s->m).v);
 	else if (at > 0 && st->tail_chain != model_chain_at(s->m, st->tail))
 		ss_fail(s, "the chain at %llu differs", (unsigned long long)st->tail.v);
 	else if (st->fold.v > st->commit.v || st->trim.v > st->fold.v || st->durable.v > st->tail.v)
@@ -333,7 +337,8 @@ static bool close_store(struct ss *s, uint64_t *digest)
 	if (rc != 0 || s->store != NULL)
 		ss_fail(s, "store_close answered %s", err_name(rc));
 	for (int i = 0; i < BUF_CLASS_COUNT && !s->failed; i++) {
-		if (buf_pool_free_count(s->env->bufs, (enum buf_class)i) != s->node->envs[0]->buf_sizes.count[i])
+		if (buf_pool_free_count(s->env->bufs, (enum buf_class)i) !=
+		    s->node->envs[0]->buf_sizes.count[i])
 			ss_fail(s, "bufs of class %d leak", i);
 	}
 	forget_requests(s);
@@ -353,7 +358,8 @@ static void life(struct ss *s, uint32_t actions)
 		s->disk->faults.fail_nth = 1 + prng_below(&s->prng, 3000);
 		s->disk->faults.fail_kinds = (1u << DISK_WRITE) | (1u << DISK_FLUSH);
 	}
-	for (uint32_t i = 0; i < actions && !s->failed && !s->down && !store_is_failed(s->store); i++)
+	for (uint32_t i = 0; i < actions && !s->failed && !s->down && !store_is_failed(s->store);
+	     i++)
 		ss_action(s);
 	if (s->failed)
 		return;
@@ -385,7 +391,10 @@ static void make_volumes(struct ss *s)
 	const uint64_t bytes[3] = {40ull << 20, 1ull << 30, 5ull << 20};
 
 	for (uint32_t i = 0; i < 3; i++) {
-		struct record_volume v = {.op = RECORD_VOLUME_CREATE, .slot = i, .bytes = bytes[i], .block_bytes = 512};
+		struct record_volume v = {.op = RECORD_VOLUME_CREATE,
+					  .slot = i,
+					  .bytes = bytes[i],
+					  .block_bytes = 512};
 
 		v.uuid.b[0] = (uint8_t)(i + 1);
 		v.name[0] = (char)('a' + i);
@@ -423,8 +432,8 @@ static bool begin(struct ss *s)
 	return !s->failed;
 }
 
-static void run_seed(const struct runner_opts *o, uint64_t seed, uint64_t stop_at, uint32_t lives, uint32_t actions,
-		     struct runner_result *ret)
+static void run_seed(const struct runner_opts *o, uint64_t seed, uint64_t stop_at, uint32_t lives,
+		     uint32_t actions, struct runner_result *ret)
 {
 	const struct buf_pool_sizes bufs = {.count = {512, 128, 40}};
 	uint64_t counts[SS_KINDS] = {0};
@@ -449,7 +458,8 @@ static void run_seed(const struct runner_opts *o, uint64_t seed, uint64_t stop_a
 		s->stop_at = stop_at;
 		for (uint32_t i = 0; i < lives && !s->failed; i++)
 			life(s, (uint32_t)prng_range(&s->prng, actions / 4 + 1, actions));
-		if (!s->failed && !s->down && !s->disk->faults.stopped && !store_is_failed(s->store)) {
+		if (!s->failed && !s->down && !s->disk->faults.stopped &&
+		    !store_is_failed(s->store)) {
 			s->disk->faults = (struct sim_disk_faults){.torn_ppm = 500000};
 			ss_verify(s, true);
 		}
@@ -478,15 +488,16 @@ static void run(const struct runner_opts *o, uint64_t seed, struct runner_result
 		run_seed(o, seed, 0, 6, 1600, ret);
 		return;
 	}
-	for (uint64_t n = 1; n <= 600; n++) { /* the same workload, the power fails at its nth I/O */
+	for (uint64_t n = 1; n <= 600;
+	     n++) { /* the same workload, the power fails at its nth I/O */
 		run_seed(o, seed, n, 1, 240, ret);
 		if (ret->failed) {
 			char what[900];
 
 			memcpy(what, ret->what, sizeof(what) - 1);
 			what[sizeof(what) - 1] = '\0';
-			snprintf(ret->what, sizeof(ret->what), "power failed at I/O %llu: %s", (unsigned long long)n,
-				 what);
+			snprintf(ret->what, sizeof(ret->what), "power failed at I/O %llu: %s",
+				 (unsigned long long)n, what);
 			return;
 		}
 	}

@@ -23,8 +23,8 @@ static struct ss_append *append_slot(struct ss *s)
 }
 
 /* Seal rec and append it. True: the model has it too. */
-static bool append_record(struct ss *s, struct ss_append *a, struct record *rec, struct record_spec *spec,
-			  uint32_t id, const struct record_volume *volume)
+static bool append_record(struct ss *s, struct ss_append *a, struct record *rec,
+			  struct record_spec *spec, uint32_t id, const struct record_volume *volume)
 {
 	struct model_record *mr;
 	int rc;
@@ -51,7 +51,8 @@ static bool append_record(struct ss *s, struct ss_append *a, struct record *rec,
 		if (rc == -ERR_JOURNAL_FULL)
 			s->kinds[SS_JOURNAL_FULL]++;
 		else if (rc != -ERR_FAILED)
-			ss_fail(s, "append at %llu answered %s", (unsigned long long)spec->begin.v, err_name(rc));
+			ss_fail(s, "append at %llu answered %s", (unsigned long long)spec->begin.v,
+				err_name(rc));
 	}
 	record_unref(&rec);
 	world_settle(s->w);
@@ -63,14 +64,16 @@ static uint64_t ss_place(struct ss *s, uint32_t volume, uint64_t count)
 	uint64_t blocks = s->m->volumes[volume].blocks;
 
 	if (volume == 1) { /* sparse: a chunk here and there */
-		uint64_t at = s->spots[prng_below(&s->prng, SS_SPOTS)] + prng_below(&s->prng, CHUNK_BLOCKS);
+		uint64_t at = s->spots[prng_below(&s->prng, SS_SPOTS)] +
+			      prng_below(&s->prng, CHUNK_BLOCKS);
 
 		return at + count <= blocks ? at : blocks - count;
 	}
 	return prng_below(&s->prng, blocks - count + 1);
 }
 
-static bool extent_overlaps(const struct record_extent *e, uint32_t n, const struct record_extent *x)
+static bool extent_overlaps(const struct record_extent *e, uint32_t n,
+			    const struct record_extent *x)
 {
 	for (uint32_t i = 0; i < n; i++) {
 		if (e[i].volume == x->volume && x->block < e[i].block + e[i].count &&
@@ -83,9 +86,10 @@ static bool extent_overlaps(const struct record_extent *e, uint32_t n, const str
 static uint32_t choose_count(struct ss *s, uint32_t left, uint32_t volume)
 {
 	uint64_t p = prng_below(&s->prng, 20);
-	uint32_t n = p < 10 ? 1 : p < 15 ? (uint32_t)prng_range(&s->prng, 1, 8)
-		     : p < 19			? (uint32_t)prng_range(&s->prng, 1, 40)
-						: (uint32_t)prng_range(&s->prng, 1, 256);
+	uint32_t n = p < 10   ? 1
+		     : p < 15 ? (uint32_t)prng_range(&s->prng, 1, 8)
+		     : p < 19 ? (uint32_t)prng_range(&s->prng, 1, 40)
+			      : (uint32_t)prng_range(&s->prng, 1, 256);
 
 	n = n > left ? left : n;
 	if (volume == 1 && n > CHUNK_BLOCKS)
@@ -97,7 +101,9 @@ static uint32_t choose_volume(struct ss *s)
 {
 	for (int i = 0; i < 50; i++) {
 		uint64_t p = prng_below(&s->prng, 10);
-		uint32_t v = p < 5 ? 0 : p < 8 ? 1 : (uint32_t)prng_range(&s->prng, 2, MODEL_VOLUMES_MAX - 1);
+		uint32_t v = p < 5   ? 0
+			     : p < 8 ? 1
+				     : (uint32_t)prng_range(&s->prng, 2, MODEL_VOLUMES_MAX - 1);
 
 		if (s->m->volumes[v].exists)
 			return v;
@@ -106,11 +112,12 @@ static uint32_t choose_volume(struct ss *s)
 }
 
 /* Fill ext and the payload of rec. Returns the extents made. */
-static uint32_t make_extents(struct ss *s, struct record *rec, struct record_extent *ext, uint32_t *crcs,
-			     uint32_t *ret_blocks, uint32_t id)
+static uint32_t make_extents(struct ss *s, struct record *rec, struct record_extent *ext,
+			     uint32_t *crcs, uint32_t *ret_blocks, uint32_t id)
 {
-	uint32_t want = prng_below(&s->prng, 8) == 0 ? (uint32_t)prng_range(&s->prng, 1, RECORD_EXTENTS_MAX)
-						     : (uint32_t)prng_range(&s->prng, 1, 3);
+	uint32_t want = prng_below(&s->prng, 8) == 0
+				? (uint32_t)prng_range(&s->prng, 1, RECORD_EXTENTS_MAX)
+				: (uint32_t)prng_range(&s->prng, 1, 3);
 	uint32_t n = 0, blocks = 0;
 
 	for (uint32_t tries = 0; n < want && tries < 2 * want; tries++) {
@@ -120,8 +127,9 @@ static uint32_t make_extents(struct ss *s, struct record *rec, struct record_ext
 
 		e->volume = choose_volume(s);
 		e->kind = p == 0 ? EXTENT_ZERO : p == 1 ? EXTENT_DISCARD : EXTENT_DATA;
-		e->count = choose_count(s, e->kind == EXTENT_DATA ? RECORD_PAYLOAD_BLOCKS_MAX - blocks : 4096,
-					e->volume);
+		e->count = choose_count(
+			s, e->kind == EXTENT_DATA ? RECORD_PAYLOAD_BLOCKS_MAX - blocks : 4096,
+			e->volume);
 		if (e->kind != EXTENT_DATA && prng_below(&s->prng, 3) == 0 && e->volume != 1 &&
 		    s->m->volumes[e->volume].blocks > 2000)
 			e->count = (uint32_t)prng_range(&s->prng, 1, 2000);
@@ -183,7 +191,8 @@ static bool append_body(struct ss *s, enum record_type type, const uint8_t *body
 
 	for (int i = 0; i < 2000 && !s->failed && !s->down; i++) {
 		struct ss_append *a = append_slot(s);
-		struct record *rec = a == NULL ? NULL : record_take(replica_records(s->r), s->env->bufs);
+		struct record *rec =
+			a == NULL ? NULL : record_take(replica_records(s->r), s->env->bufs);
 
 		if (rec != NULL && append_record(s, a, rec, &spec, 0, v))
 			return true;
@@ -224,10 +233,11 @@ void ss_commit(struct ss *s, struct lsn lsn)
 
 		replica_status(s->r, &st);
 		if (st.commit.v > lsn.v && st.commit.v > model_commit(s->m).v)
-			ss_fail(s, "commit moved to %llu beyond %llu", (unsigned long long)st.commit.v,
-				(unsigned long long)lsn.v);
+			ss_fail(s, "commit moved to %llu beyond %llu",
+				(unsigned long long)st.commit.v, (unsigned long long)lsn.v);
 		if (model_find(s->m, st.commit) == UINT32_MAX)
-			ss_fail(s, "commit %llu is no record boundary", (unsigned long long)st.commit.v);
+			ss_fail(s, "commit %llu is no record boundary",
+				(unsigned long long)st.commit.v);
 		model_commit_to(s->m, st.commit);
 		s->kinds[SS_COMMITS]++;
 		world_settle(s->w);
@@ -308,9 +318,10 @@ static void read_finish(struct ss *s, struct ss_read *rd)
 		/* the volume was deleted meanwhile */
 	} else if (q->done.rc != 0) {
 		if (!store_is_failed(s->store) && !(s->rotten && q->done.rc == -ERR_CORRUPT))
-			ss_fail(s, "read of volume %u block %llu count %u answered %s (bad block %llu)", q->volume,
-				(unsigned long long)q->block, q->count, err_name(q->done.rc),
-				(unsigned long long)q->bad_block);
+			ss_fail(s,
+				"read of volume %u block %llu count %u answered %s (bad block %llu)",
+				q->volume, (unsigned long long)q->block, q->count,
+				err_name(q->done.rc), (unsigned long long)q->bad_block);
 	} else {
 		for (uint32_t i = 0; i < q->count && !s->failed; i++) {
 			if (!model_check(s->m, q->volume, q->block + i, rd->before[i], rd->from,
@@ -333,7 +344,8 @@ void ss_collect(struct ss *s)
 		if (a->done.rc == 0)
 			s->m->records[a->index].durable = true;
 		else if (!store_is_failed(s->store))
-			ss_fail(s, "append failed with %s but the store is well", err_name(a->done.rc));
+			ss_fail(s, "append failed with %s but the store is well",
+				err_name(a->done.rc));
 	}
 	for (uint32_t i = 0; i < SS_READS; i++) {
 		if (s->reads[i].busy && s->reads[i].op.waits == 0)
@@ -397,12 +409,14 @@ void ss_verify(struct ss *s, bool all)
 		const struct model_volume *mv = &s->m->volumes[v];
 
 		for (uint64_t b = 0; mv->exists && b < mv->blocks; b += SS_READ_BLOCKS) {
-			uint32_t n = mv->blocks - b < SS_READ_BLOCKS ? (uint32_t)(mv->blocks - b) : SS_READ_BLOCKS;
+			uint32_t n = mv->blocks - b < SS_READ_BLOCKS ? (uint32_t)(mv->blocks - b)
+								     : SS_READ_BLOCKS;
 			bool any = false;
 
 			for (uint32_t i = 0; i < n && !any; i++)
 				any = mv->ids[b + i] != 0;
-			if ((any && (all || prng_below(&s->prng, 8) == 0)) || prng_below(&s->prng, 200) == 0)
+			if ((any && (all || prng_below(&s->prng, 8) == 0)) ||
+			    prng_below(&s->prng, 200) == 0)
 				read_wait(s, v, b, n);
 			if (s->down || s->failed)
 				return;

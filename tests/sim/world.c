@@ -243,8 +243,10 @@ static void sim_clock_disarm(struct clock *clock, struct timer *t)
 		clock_replan(c);
 }
 
-static const struct clock_ops sim_clock_ops = {
-	.now = sim_clock_now, .wall = sim_clock_wall, .arm = sim_clock_arm, .disarm = sim_clock_disarm};
+static const struct clock_ops sim_clock_ops = {.now = sim_clock_now,
+					       .wall = sim_clock_wall,
+					       .arm = sim_clock_arm,
+					       .disarm = sim_clock_disarm};
 
 /* --- random, log, offload, mailbox --- */
 
@@ -269,9 +271,10 @@ static void sim_log_write(struct log *log, enum log_level level, const char *roo
 	const struct world *w = e->node->world;
 
 	if (w->log_level >= (int)level)
-		fprintf(stderr, "[%4llu.%09llu %s/%s %s %d] %s\n", (unsigned long long)(w->now / SEC_NS),
-			(unsigned long long)(w->now % SEC_NS), e->node->name, e->name, room, (int)level,
-			line);
+		fprintf(stderr, "[%4llu.%09llu %s/%s %s %d] %s\n",
+			(unsigned long long)(w->now / SEC_NS),
+			(unsigned long long)(w->now % SEC_NS), e->node->name, e->name, room,
+			(int)level, line);
 }
 
 static void sim_offload_submit(struct offload *o, struct offload_req *req)
@@ -349,7 +352,8 @@ static void env_start(struct world_env *e)
 	struct world_node *n = e->node;
 
 	ready_init(&e->ready);
-	prng_init(&e->prng, n->world->seed, 1000 + n->id * 256ull + e->index + ((uint64_t)n->lives << 32));
+	prng_init(&e->prng, n->world->seed,
+		  1000 + n->id * 256ull + e->index + ((uint64_t)n->lives << 32));
 	memset(&e->counters, 0, sizeof(e->counters));
 	e->offload_first = NULL;
 	e->offload_last = &e->offload_first;
@@ -380,7 +384,8 @@ static void env_drop(struct world_env *e)
 		buf_pool_abandon(&e->env.bufs);
 }
 
-struct world_env *world_env_new(struct world_node *n, const char *name, const struct buf_pool_sizes *bufs)
+struct world_env *world_env_new(struct world_node *n, const char *name,
+				const struct buf_pool_sizes *bufs)
 {
 	struct world_env *e = calloc(1, sizeof(*e));
 
@@ -475,7 +480,8 @@ void world_crash(struct world_node *n, enum world_crash_how how)
 	if (!n->up)
 		return;
 	world_resume(n);
-	for (uint32_t i = 0; i < n->disk_count; i++) /* first: it reads the buffers of requests in flight */
+	for (uint32_t i = 0; i < n->disk_count;
+	     i++) /* first: it reads the buffers of requests in flight */
 		sim_disk_crash(n->disks[i], how);
 	sim_net_crash(n, how);
 	for (uint32_t i = 0; i < n->env_count; i++) { /* before their memory goes, in any order */
@@ -600,7 +606,8 @@ void world_cut(struct world_node *from, struct world_node *to, bool cut)
 	world_trace(from->world, cut ? 0x637574 : 0x6865616c, from->id * 64ull + to->id);
 }
 
-void world_link_set(struct world_node *a, struct world_node *b, uint64_t latency_ns, uint64_t jitter_ns)
+void world_link_set(struct world_node *a, struct world_node *b, uint64_t latency_ns,
+		    uint64_t jitter_ns)
 {
 	struct world *w = a->world;
 

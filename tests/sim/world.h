@@ -125,7 +125,8 @@ struct world_link {
 };
 
 struct world_stats {
-	uint64_t events, crashes_power, crashes_kill, boots, pauses, cuts, conns, conns_broken, retransmits;
+	uint64_t events, crashes_power, crashes_kill, boots, pauses, cuts, conns, conns_broken,
+		retransmits;
 	uint64_t disk_torn_sectors, disk_lost_sectors, disk_failed, disk_slow, bit_flips;
 };
 
@@ -149,7 +150,7 @@ struct world {
 	void (*enter)(struct world_node *node);
 	uint64_t stamp; /* changes whenever some node's code ran */
 	struct world_stats stats;
-	int log_level; /* from TS_TEST_LOG; -1: nothing is written */
+	int log_level;	    /* from TS_TEST_LOG; -1: nothing is written */
 	uint64_t steps_max; /* of one ready run: more is a livelock and aborts */
 };
 
@@ -158,7 +159,8 @@ void world_free(struct world **w);
 
 struct world_node *world_node_new(struct world *w, const char *name);
 /* bufs all zero: the env has no pool. */
-struct world_env *world_env_new(struct world_node *n, const char *name, const struct buf_pool_sizes *bufs);
+struct world_env *world_env_new(struct world_node *n, const char *name,
+				const struct buf_pool_sizes *bufs);
 /* A mailbox of `env`'s thread. Freed with the world or when the node crashes. */
 struct mailbox *world_mailbox_new(struct world_env *env);
 
@@ -195,7 +197,8 @@ void world_set_drift(struct world_node *n, int32_t ppm);
 uint64_t world_node_now(const struct world_node *n);
 
 void world_cut(struct world_node *from, struct world_node *to, bool cut); /* one way */
-void world_link_set(struct world_node *a, struct world_node *b, uint64_t latency_ns, uint64_t jitter_ns);
+void world_link_set(struct world_node *a, struct world_node *b, uint64_t latency_ns,
+		    uint64_t jitter_ns);
 
 /* for sim_net.c and sim_disk.c */
 extern const struct net_ops sim_net_ops;
