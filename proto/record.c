@@ -18,6 +18,7 @@
 #include "engine/base/crc.h"
 #include "engine/base/err.h"
 #include "proto/cursor.h"
+#include "proto/record_snap.h"
 
 #define OFF_CHAIN 8u /* the chain field; the checksum leaves it out */
 #define OFF_CHAIN_END 16u
@@ -226,10 +227,10 @@ static int check_values(const uint8_t *header, const struct record_view *v)
 	case RECORD_EPOCH:
 	case RECORD_VOLUME:
 	case RECORD_NOTE:
-		return v->extent_count == 0 && v->payload_blocks == 0 ? 0 : -ERR_CORRUPT;
 	case RECORD_SNAP:
 	case RECORD_RESTORE:
 	case RECORD_CLONE:
+		return v->extent_count == 0 && v->payload_blocks == 0 ? 0 : -ERR_CORRUPT;
 	case RECORD_DELTA_BEGIN:
 	case RECORD_DELTA_COMMIT:
 	case RECORD_PAD:
@@ -240,14 +241,33 @@ static int check_values(const uint8_t *header, const struct record_view *v)
 
 static int check_body(const uint8_t *header, const struct record_view *v)
 {
-	struct record_volume volume;
-	struct record_epoch epoch;
+	union {
+		struct record_volume volume;
+		struct record_epoch epoch;
+		struct record_snap snap;
+		struct record_restore restore;
+		struct record_clone clone;
+	} out;
 
-	if (v->type == RECORD_VOLUME)
-		return record_volume_decode(record_body(header, v), v->body_bytes, &volume);
-	if (v->type == RECORD_EPOCH)
-		return record_epoch_decode(record_body(header, v), v->body_bytes, &epoch);
-	return 0;
+	switch (v->type) {
+	case RECORD_VOLUME:
+		return record_volume_decode(record_body(header, v), v->body_bytes, &out.volume);
+	case RECORD_EPOCH:
+		return record_epoch_decode(record_body(header, v), v->body_bytes, &out.epoch);
+	case RECORD_SNAP:
+		return record_snap_decode(record_body(header, v), v->body_bytes, &out.snap);
+	case RECORD_RESTORE:
+		return record_restore_decode(record_body(header, v), v->body_bytes, &out.restore);
+	case RECORD_CLONE:
+		return record_clone_decode(record_body(header, v), v->body_bytes, &out.clone);
+	case RECORD_WRITE:
+	case RECORD_NOTE:
+	case RECORD_DELTA_BEGIN:
+	case RECORD_DELTA_COMMIT:
+	case RECORD_PAD:
+		return 0;
+	}
+	UNREACHABLE("check_values refuses other types");
 }
 
 int record_decode(const uint8_t *header, uint32_t bytes, struct record_view *ret_view)
@@ -309,7 +329,7 @@ uint32_t record_volume_encode(const struct record_volume *v, uint8_t body[RECORD
 	return VOLUME_BODY_BYTES;
 }
 
-static bool name_is_valid(const char name[NAME_BYTES_MAX + 1])
+bool record_name_is_valid(const char name[NAME_BYTES_MAX + 1])
 {
 	uint32_t n = (uint32_t)strnlen(name, NAME_BYTES_MAX + 1);
 
@@ -349,7 +369,7 @@ int record_volume_decode(const uint8_t *body, uint32_t bytes, struct record_volu
 	if (v.slot >= VOLUMES_MAX || v.bytes % 512 != 0 || v.bytes > 1ull << 60 ||
 	    (v.block_bytes != 512 && v.block_bytes != 4096))
 		return -ERR_CORRUPT;
-	if (v.op == RECORD_VOLUME_CREATE && !name_is_valid(v.name))
+	if (v.op == RECORD_VOLUME_CREATE && !record_name_is_valid(v.name))
 		return -ERR_CORRUPT;
 	v.name[NAME_BYTES_MAX] = 0;
 	*ret = v;

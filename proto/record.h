@@ -39,10 +39,10 @@ enum record_type {
 	RECORD_EPOCH = 2,  /* body: struct record_epoch */
 	RECORD_VOLUME = 3, /* body: struct record_volume */
 	RECORD_NOTE = 4,   /* no effect: carries commit_lsn when idle */
-	/* refused until their feature bit is known: */
-	RECORD_SNAP = 5,
+	RECORD_SNAP = 5,   /* bodies of these three: proto/record_snap.h */
 	RECORD_RESTORE = 6,
 	RECORD_CLONE = 7,
+	/* refused until their feature bit is known: */
 	RECORD_DELTA_BEGIN = 8,
 	RECORD_DELTA_COMMIT = 9,
 	RECORD_PAD = 10, /* local only, takes no LSN */
@@ -139,6 +139,8 @@ MUST_CHECK int record_decode_local(const uint8_t *header, struct record_local *r
 struct record_extent record_extent_at(const uint8_t *header, const struct record_view *view,
 				      uint32_t i);
 uint32_t record_crc_at(const uint8_t *header, const struct record_view *view, uint32_t i);
+/* [A-Za-z0-9][A-Za-z0-9._-]{0,62}, the rest of the field zero. */
+bool record_name_is_valid(const char name[NAME_BYTES_MAX + 1]);
 const uint8_t *record_body(const uint8_t *header, const struct record_view *view);
 
 MUST_CHECK int record_volume_decode(const uint8_t *body, uint32_t bytes, struct record_volume *ret);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Journal record and segment layouts: what is encoded is decoded; nothing else is. */
 #include <check.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -109,7 +110,7 @@ START_TEST(records_with_impossible_values_are_refused)
 	extents[1].volume = VOLUMES_MAX;
 	record_encode(header, &s, &chain);
 	ck_assert_int_eq(record_decode(header, sizeof(header), &v), -ERR_CORRUPT);
-	s = (struct record_spec){.type = RECORD_SNAP};
+	s = (struct record_spec){.type = RECORD_DELTA_BEGIN};
 	record_encode(header, &s, &chain);
 	ck_assert_int_eq(record_decode(header, sizeof(header), &v), -ERR_UNSUPPORTED);
 	s = (struct record_spec){.type = RECORD_WRITE};
@@ -158,7 +159,7 @@ START_TEST(bodies_decode_to_what_was_encoded)
 	uint32_t n = record_volume_encode(&rv, body);
 
 	ck_assert_int_eq(record_volume_decode(body, n, &rv2), 0);
-	ck_assert_mem_eq(&rv, &rv2, sizeof(rv));
+	ck_assert_mem_eq(&rv, &rv2, offsetof(struct record_volume, name) + sizeof(rv.name));
 	ck_assert_int_eq(record_volume_decode(body, n - 1, &rv2), -ERR_CORRUPT);
 	memcpy(rv.name, "-x", 3);
 	n = record_volume_encode(&rv, body);
