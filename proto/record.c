@@ -24,14 +24,14 @@
 #define OFF_CHAIN_END 16u
 #define RESERVED_BYTES 26u
 #define LOCAL_CRC_OFF 56u
-#define LOCAL_RESERVED_BYTES 24u
+#define LOCAL_RESERVED_BYTES 20u
 #define VOLUME_BODY_BYTES (4u + 4u + 16u + 8u + 4u + 64u)
 #define EPOCH_BODY_BYTES 16u
 
 _Static_assert(4 + 2 + 2 + 8 + 16 + 8 * 5 + 4 + 4 + 8 + 8 + 2 * 3 + RESERVED_BYTES ==
 		       RECORD_FIXED_BYTES,
 	       "the fixed part has no gaps");
-_Static_assert(4 + 4 + 8 + 8 + 8 + LOCAL_RESERVED_BYTES + 8 == RECORD_LOCAL_BYTES,
+_Static_assert(4 + 4 + 8 + 8 + 8 + 4 + LOCAL_RESERVED_BYTES + 8 == RECORD_LOCAL_BYTES,
 	       "the local part has no gaps");
 _Static_assert(RECORD_FIXED_BYTES + RECORD_BODY_BYTES_MAX <= RECORD_LOGICAL_BYTES_MAX,
 	       "a body fits");
@@ -99,32 +99,45 @@ void record_encode(uint8_t *header, const struct record_spec *spec, uint64_t *re
 	*ret_chain = chain;
 }
 
-static uint64_t local_crc(const uint8_t *header)
+/* The local part with the `chunks` addresses before it. */
+static uint64_t local_crc(const uint8_t *header, uint32_t chunks)
 {
 	uint64_t crc = crc64(0, header + OFF_CHAIN, 8);
 
-	return crc64(crc, header + RECORD_LOGICAL_BYTES_MAX, LOCAL_CRC_OFF);
+	return crc64(crc, header + RECORD_LOGICAL_BYTES_MAX - chunks * 8,
+		     chunks * 8 + LOCAL_CRC_OFF);
+}
+
+/* The nth chunk lies n + 1 numbers before the local part. */
+static uint32_t chunk_off(uint32_t n)
+{
+	return RECORD_LOGICAL_BYTES_MAX - (n + 1) * 8;
 }
 
 void record_encode_local(uint8_t *header, const struct record_local *local)
 {
 	struct cursor c;
+	uint32_t n = local->chunks.count;
 
+	assert(n <= RECORD_CHUNKS_MAX);
+	for (uint32_t i = 0; i < n; i++)
+		memcpy(header + chunk_off(i), &local->chunks.at[i], 8);
 	cursor_init(&c, header + RECORD_LOGICAL_BYTES_MAX, RECORD_LOCAL_BYTES);
 	put_u32(&c, RECORD_LOCAL_MAGIC);
 	put_u32(&c, local->segment_block);
 	put_u64(&c, local->segment_seq);
 	put_u64(&c, local->segment_salt);
 	put_u64(&c, local->durable.v);
+	put_u32(&c, n);
 	put_zeroes(&c, LOCAL_RESERVED_BYTES);
-	put_u64(&c, local_crc(header));
+	put_u64(&c, local_crc(header, n));
 	assert(cursor_ok(&c) && cursor_left(&c) == 0);
 }
 
 int record_decode_local(const uint8_t *header, struct record_local *ret_local)
 {
 	struct cursor c;
-	struct record_local l;
+	struct record_local l = {0};
 	uint64_t crc;
 
 	cursor_init_read(&c, header + RECORD_LOGICAL_BYTES_MAX, RECORD_LOCAL_BYTES);
@@ -134,10 +147,17 @@ int record_decode_local(const uint8_t *header, struct record_local *ret_local)
 	l.segment_seq = get_u64(&c);
 	l.segment_salt = get_u64(&c);
 	l.durable.v = get_u64(&c);
+	l.chunks.count = get_u32(&c);
 	(void)cursor_skip(&c, LOCAL_RESERVED_BYTES);
 	crc = get_u64(&c);
-	if (!cursor_ok(&c) || crc != local_crc(header) || l.durable.v % BLOCK_BYTES != 0)
+	if (!cursor_ok(&c) || l.chunks.count > RECORD_CHUNKS_MAX ||
+	    crc != local_crc(header, l.chunks.count) || l.durable.v % BLOCK_BYTES != 0)
 		return -ERR_CORRUPT;
+	for (uint32_t i = 0; i < l.chunks.count; i++) {
+		memcpy(&l.chunks.at[i], header + chunk_off(i), 8);
+		if (l.chunks.at[i] % CHUNK_BYTES != 0)
+			return -ERR_CORRUPT;
+	}
 	*ret_local = l;
 	return 0;
 }

@@ -27,11 +27,16 @@
 #define RECORD_EXTENTS_MAX 96u
 #define RECORD_PAYLOAD_BLOCKS_MAX 256u /* 1 MiB */
 #define RECORD_BODY_BYTES_MAX 2048u
+#define RECORD_CHUNKS_MAX 16u /* named by one record: whole chunks of its payload */
 
 _Static_assert(RECORD_FIXED_BYTES + RECORD_EXTENTS_MAX * RECORD_EXTENT_BYTES +
 			       RECORD_PAYLOAD_BLOCKS_MAX * 4 <=
 		       RECORD_LOGICAL_BYTES_MAX,
 	       "a full record fits its header");
+_Static_assert(RECORD_FIXED_BYTES + RECORD_EXTENTS_MAX * RECORD_EXTENT_BYTES +
+			       RECORD_PAYLOAD_BLOCKS_MAX * 4 + RECORD_CHUNKS_MAX * 8 <=
+		       RECORD_LOGICAL_BYTES_MAX,
+	       "and the chunks it names fit between its two parts");
 
 /* Data records carry extents; the others carry `body` (see proto/record.md). */
 enum record_type {
@@ -49,7 +54,7 @@ enum record_type {
 };
 
 enum extent_kind { EXTENT_DATA = 0, EXTENT_ZERO = 1, EXTENT_DISCARD = 2 };
-/* Kinds 3 and up (data by reference) are refused until their feature bit is known. */
+/* Kinds 3 and up are refused until their feature bit is known. */
 
 struct record_extent {
 	uint32_t volume;	/* slot */
@@ -113,12 +118,20 @@ struct record_spec {
 	uint32_t body_bytes;
 };
 
+/* Where the whole chunks of a record's payload lie when they are not in the journal, in payload order
+ * (record_place.h). */
+struct record_chunks {
+	uint32_t count; /* 0: all of the payload follows the header */
+	uint64_t at[RECORD_CHUNKS_MAX];
+};
+
 /* Local part: where and under which guarantees this site wrote it. */
 struct record_local {
 	uint64_t segment_seq;	/* sequence of the journal segment it lies in */
 	uint64_t segment_salt;	/* random number of that segment's header: no older record has it */
 	uint32_t segment_block; /* block index in the segment */
 	struct lsn durable;	/* newest LSN this site knew durable here when it wrote this */
+	struct record_chunks chunks;
 };
 
 /* Encode into a 4096-byte header: logical part, zero fill; the local part is left zero. */
@@ -132,7 +145,8 @@ void record_encode_local(uint8_t *header, const struct record_local *local);
  * -ERR_CORRUPT: not a valid record; -ERR_UNSUPPORTED: valid, of a type or kind not known here.
  */
 MUST_CHECK int record_decode(const uint8_t *header, uint32_t bytes, struct record_view *ret_view);
-/* 0, or -ERR_CORRUPT when there is no valid local part that matches the logical part. */
+/* 0, or -ERR_CORRUPT when there is no valid local part that matches the logical part.  Whether its
+ * chunks are those of the record is asked with record_chunks_fit. */
 MUST_CHECK int record_decode_local(const uint8_t *header, struct record_local *ret_local);
 
 /* i < extent_count / payload_blocks of a decoded header. */

@@ -17,11 +17,13 @@
 #include "engine/base/crc.h"
 #include "engine/base/err.h"
 #include "proto/cursor.h"
+#include "proto/record_place.h"
 
 #define SEGMENT_VERSION 1u
 #define ENTRY_FIXED_BYTES 24u
 #define ENTRY_EPOCH_BYTES 20u
 #define ENTRY_FLAG_EPOCH 1u
+#define ENTRY_FLAG_CHUNKS 2u
 
 /* Both blocks: {magic u32, version u32, crc64 of the block from byte 16 on, fields, zeroes}. */
 static void block_begin(struct cursor *c, uint8_t *block, uint32_t magic)
@@ -110,6 +112,7 @@ void segment_trailer_encode(uint8_t block[BLOCK_BYTES], const struct segment_tra
 	put_u64(&c, t->entries_crc);
 	put_u32(&c, t->entries_bytes);
 	put_u32(&c, t->record_count);
+	put_u32(&c, t->chunk_count);
 	block_end(&c, block);
 }
 
@@ -129,6 +132,7 @@ int segment_trailer_decode(const uint8_t block[BLOCK_BYTES], struct segment_trai
 	t.entries_crc = get_u64(&c);
 	t.entries_bytes = get_u32(&c);
 	t.record_count = get_u32(&c);
+	t.chunk_count = get_u32(&c);
 	if (!cursor_ok(&c) || t.first.v % BLOCK_BYTES != 0 || t.end.v % BLOCK_BYTES != 0 ||
 	    t.first.v > t.end.v || t.entries_bytes > SEGMENT_FOOTER_BYTES_MAX)
 		return -ERR_CORRUPT;
@@ -136,9 +140,10 @@ int segment_trailer_decode(const uint8_t block[BLOCK_BYTES], struct segment_trai
 	return 0;
 }
 
-uint32_t footer_entry_bytes(const struct record_view *view)
+uint32_t footer_entry_bytes(const struct record_view *view, uint32_t chunks)
 {
-	return ENTRY_FIXED_BYTES + ENTRY_EPOCH_BYTES + view->logical_bytes - RECORD_FIXED_BYTES;
+	return ENTRY_FIXED_BYTES + ENTRY_EPOCH_BYTES + view->logical_bytes - RECORD_FIXED_BYTES +
+	       chunks * 8;
 }
 
 static bool epoch_equal(const struct epoch *a, const struct epoch *b)
@@ -147,15 +152,16 @@ static bool epoch_equal(const struct epoch *a, const struct epoch *b)
 }
 
 uint32_t footer_entry_put(uint8_t *at, struct footer_state *s, const uint8_t *header,
-			  const struct record_view *view)
+			  const struct record_view *view, const struct record_chunks *chunks)
 {
 	bool with_epoch = !epoch_equal(&s->epoch, &view->epoch);
 	struct cursor c;
 
 	assert(view->begin.v == s->lsn.v && view->prev_chain == s->chain); /* F1 */
-	cursor_init(&c, at, footer_entry_bytes(view));
+	cursor_init(&c, at, footer_entry_bytes(view, chunks->count));
 	put_u8(&c, (uint8_t)view->type);
-	put_u8(&c, with_epoch ? ENTRY_FLAG_EPOCH : 0);
+	put_u8(&c, (uint8_t)((with_epoch ? ENTRY_FLAG_EPOCH : 0) |
+			     (chunks->count > 0 ? ENTRY_FLAG_CHUNKS : 0)));
 	put_u16(&c, (uint16_t)view->extent_count);
 	put_u16(&c, (uint16_t)view->payload_blocks);
 	put_u16(&c, (uint16_t)view->body_bytes);
@@ -167,6 +173,8 @@ uint32_t footer_entry_put(uint8_t *at, struct footer_state *s, const uint8_t *he
 		put_u32(&c, view->epoch.site);
 	}
 	put_bytes(&c, header + RECORD_FIXED_BYTES, view->logical_bytes - RECORD_FIXED_BYTES);
+	for (uint32_t i = 0; i < chunks->count; i++)
+		put_u64(&c, chunks->at[i]);
 	assert(cursor_ok(&c));
 	s->lsn = view->end;
 	s->chain = view->chain;
@@ -199,10 +207,27 @@ static int entry_rebuild(struct cursor *c, const struct record_spec *fixed, uint
 	return 0;
 }
 
-int footer_entry_get(const uint8_t *at, const uint8_t *end, struct footer_state *s,
-		     uint8_t header[RECORD_HEADER_BYTES], struct record_view *ret_view,
-		     uint32_t *ret_bytes)
+/* As many as the record has whole chunks. */
+static int entry_chunks(struct cursor *c, const uint8_t *header, struct footer_entry *e)
 {
+	struct record_runs runs;
+
+	record_runs(header, &e->view, &runs);
+	if (runs.chunks == 0)
+		return -ERR_CORRUPT;
+	e->chunks.count = runs.chunks;
+	for (uint32_t i = 0; i < runs.chunks; i++) {
+		e->chunks.at[i] = get_u64(c);
+		if (e->chunks.at[i] % CHUNK_BYTES != 0)
+			return -ERR_CORRUPT;
+	}
+	return cursor_ok(c) ? 0 : -ERR_CORRUPT;
+}
+
+int footer_entry_get(const uint8_t *at, const uint8_t *end, struct footer_state *s,
+		     uint8_t header[RECORD_HEADER_BYTES], struct footer_entry *ret)
+{
+	struct footer_entry e = {0};
 	struct record_spec spec = {
 		.group = s->group, .begin = s->lsn, .prev_chain = s->chain, .epoch = s->epoch};
 	struct cursor c;
@@ -227,14 +252,19 @@ int footer_entry_get(const uint8_t *at, const uint8_t *end, struct footer_state 
 	    spec.body_bytes > RECORD_BODY_BYTES_MAX ||
 	    (spec.body_bytes != 0 && spec.extent_count != 0) || spec.commit.v > spec.begin.v)
 		return -ERR_CORRUPT;
+	if ((flags & ~(ENTRY_FLAG_EPOCH | ENTRY_FLAG_CHUNKS)) != 0)
+		return -ERR_UNSUPPORTED;
 	rc = entry_rebuild(&c, &spec, header);
 	if (rc == 0)
-		rc = record_decode(header, RECORD_HEADER_BYTES, ret_view);
+		rc = record_decode(header, RECORD_HEADER_BYTES, &e.view);
+	if (rc == 0 && (flags & ENTRY_FLAG_CHUNKS) != 0)
+		rc = entry_chunks(&c, header, &e);
 	if (rc < 0)
 		return rc;
-	s->lsn = ret_view->end;
-	s->chain = ret_view->chain;
-	s->epoch = ret_view->epoch;
-	*ret_bytes = (uint32_t)(c.at - at);
+	s->lsn = e.view.end;
+	s->chain = e.view.chain;
+	s->epoch = e.view.epoch;
+	e.bytes = (uint32_t)(c.at - at);
+	*ret = e;
 	return 0;
 }

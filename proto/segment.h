@@ -17,7 +17,8 @@
 #define SEGMENT_HEADER_MAGIC 0x31475354u  /* "TSG1" */
 #define SEGMENT_TRAILER_MAGIC 0x31465354u /* "TSF1" */
 #define SEGMENT_FOOTER_BYTES_MAX (4u << 20)
-#define FOOTER_ENTRY_BYTES_MAX (24u + 20u + RECORD_LOGICAL_BYTES_MAX - RECORD_FIXED_BYTES)
+#define FOOTER_ENTRY_BYTES_MAX \
+	(24u + 20u + RECORD_CHUNKS_MAX * 8u + RECORD_LOGICAL_BYTES_MAX - RECORD_FIXED_BYTES)
 
 struct segment_header {
 	struct uuid store, group;
@@ -42,6 +43,7 @@ struct segment_trailer {
 		entries_bytes; /* before padding; they begin at trailer - round_up(entries_bytes) */
 	uint32_t record_count;
 	uint64_t entries_crc; /* crc64 of the entries with their padding */
+	uint32_t chunk_count; /* named by all of its records */
 };
 
 void segment_trailer_encode(uint8_t block[BLOCK_BYTES], const struct segment_trailer *t);
@@ -56,17 +58,24 @@ struct footer_state {
 	struct epoch epoch;
 };
 
-/* Size of the entry of a record that has this view (an upper bound: with its epoch). */
-uint32_t footer_entry_bytes(const struct record_view *view);
+/* What an entry says. */
+struct footer_entry {
+	struct record_view view;
+	struct record_chunks chunks;
+	uint32_t bytes; /* of the entry */
+};
+
+/* Size of the entry of a record that has this view and names so many chunks (an upper bound: with its
+ * epoch). */
+uint32_t footer_entry_bytes(const struct record_view *view, uint32_t chunks);
 /* Append the entry of the record in header; returns its size.  at has room for footer_entry_bytes. */
 uint32_t footer_entry_put(uint8_t *at, struct footer_state *s, const uint8_t *header,
-			  const struct record_view *view);
+			  const struct record_view *view, const struct record_chunks *chunks);
 /*
  * Rebuild the logical part of the next record in header (4096 bytes; local part zero) from the entry
- * at `at`; the entries end at `end`.  Gives its view and its size.  -ERR_CORRUPT, -ERR_UNSUPPORTED.
+ * at `at`; the entries end at `end`.  -ERR_CORRUPT, -ERR_UNSUPPORTED.
  */
 MUST_CHECK int footer_entry_get(const uint8_t *at, const uint8_t *end, struct footer_state *s,
-				uint8_t header[RECORD_HEADER_BYTES], struct record_view *ret_view,
-				uint32_t *ret_bytes);
+				uint8_t header[RECORD_HEADER_BYTES], struct footer_entry *ret);
 
 #endif

@@ -213,7 +213,7 @@ static int segment_reserve(struct journal *j, bool must, uint32_t *ret_id)
 
 static bool fits(const struct journal *j, const struct record_view *v, uint32_t reserve)
 {
-	uint64_t footer = j->footer_used + footer_entry_bytes(v);
+	uint64_t footer = j->footer_used + footer_entry_bytes(v, 0);
 	uint64_t padded = (footer + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
 
 	return j->tail_open && footer <= j->footer_max && /* J3 */
@@ -274,7 +274,7 @@ int journal_append(struct journal *j, struct record *rec, struct completion *don
 	p->off = space_segment_off(j->o.space, s->id) + j->used;
 	p->segment = j->segment_tail - 1;
 	j->used += v->end.v - v->begin.v;
-	j->footer_used += footer_entry_bytes(v);
+	j->footer_used += footer_entry_bytes(v, 0);
 	j->tail = s->end = v->end.v;
 	j->tail_chain = v->chain;
 	op_wake(&j->op);

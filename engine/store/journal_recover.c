@@ -331,18 +331,17 @@ static int footer_tell(struct recovery *v, const uint8_t *entries)
 		.group = v->j->o.group, .lsn = {s->first}, .chain = s->chain_before};
 
 	for (uint32_t i = 0; i < v->trailer.record_count && v->pos < s->end; i++) {
-		struct record_view view;
-		uint32_t bytes;
-		int rc = footer_entry_get(at, end, &state, v->scratch, &view, &bytes);
+		struct footer_entry e;
+		int rc = footer_entry_get(at, end, &state, v->scratch, &e);
 
 		if (rc < 0)
 			return rc;
-		if (view.end.v > s->end)
+		if (e.view.end.v > s->end)
 			return -ERR_CORRUPT;
-		rc = tell(v, &view, v->scratch);
+		rc = tell(v, &e.view, v->scratch);
 		if (rc < 0)
 			return rc;
-		at += bytes;
+		at += e.bytes;
 	}
 	if (v->pos == v->trailer.end.v && v->chain != v->trailer.end_chain)
 		return -ERR_CORRUPT;

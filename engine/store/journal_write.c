@@ -188,7 +188,8 @@ static bool add_record(struct journal *j, struct jwrite *w)
 	w->req.iov_count += p->rec->iov_count;
 	w->req.bytes += bytes;
 	assert(f->state == FOOTER_FILLING);
-	f->bytes += footer_entry_put(f->data + f->bytes, &f->running, p->rec->head->data, &p->view);
+	f->bytes += footer_entry_put(f->data + f->bytes, &f->running, p->rec->head->data, &p->view,
+				     &local.chunks);
 	f->count++;
 	j->submit_at++;
 	return true;

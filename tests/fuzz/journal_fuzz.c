@@ -10,6 +10,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/crc.h"
 #include "proto/record.h"
+#include "proto/record_place.h"
 #include "proto/segment.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -21,6 +22,45 @@ static void mend(uint8_t *block, uint32_t magic)
 	memcpy(block, &magic, 4);
 	crc = crc64(0, block + 16, BLOCK_BYTES - 16);
 	memcpy(block + 8, &crc, 8);
+}
+
+/* Every payload block has one place, and none beyond it. */
+static void try_places(const struct record_view *v, const struct record_runs *runs,
+		       const struct record_chunks *chunks)
+{
+	for (uint32_t i = 0; i < v->payload_blocks;) {
+		uint32_t n;
+		uint64_t off = record_block_off(runs, chunks, 0, i, v->payload_blocks, &n);
+
+		assert(n > 0 && n <= v->payload_blocks - i);
+		assert(off % BLOCK_BYTES == 0);
+		i += n;
+	}
+}
+
+/* A footer entry made of it rebuilds it, with its chunks. */
+static void try_footer(const uint8_t *header, const struct record_view *v)
+{
+	static uint8_t entry[FOOTER_ENTRY_BYTES_MAX + 64], rebuilt[RECORD_HEADER_BYTES];
+	struct footer_state s = {.group = v->group, .lsn = v->begin, .chain = v->prev_chain}, g = s;
+	struct record_chunks chunks = {0};
+	struct footer_entry e;
+	struct record_runs runs;
+	uint32_t n;
+	int rc;
+
+	record_runs(header, v, &runs);
+	assert(record_runs_gaps(&runs, v) <= runs.count);
+	try_places(v, &runs, &chunks);
+	chunks.count = runs.chunks;
+	for (uint32_t i = 0; i < runs.chunks; i++)
+		chunks.at[i] = (uint64_t)header[i] * CHUNK_BYTES;
+	try_places(v, &runs, &chunks);
+	n = footer_entry_put(entry, &s, header, v, &chunks);
+	assert(n <= footer_entry_bytes(v, chunks.count) && n <= FOOTER_ENTRY_BYTES_MAX);
+	rc = footer_entry_get(entry, entry + n, &g, rebuilt, &e);
+	assert(rc == 0 && e.bytes == n && e.view.chain == v->chain);
+	assert(e.chunks.count == chunks.count);
 }
 
 static void try_record(uint8_t *header)
@@ -45,17 +85,7 @@ static void try_record(uint8_t *header)
 	}
 	for (uint32_t i = 0; i < v.payload_blocks; i++)
 		(void)record_crc_at(header, &v, i);
-	/* A footer entry made of it rebuilds it. */
-	{
-		static uint8_t entry[FOOTER_ENTRY_BYTES_MAX + 64], rebuilt[RECORD_HEADER_BYTES];
-		struct footer_state s = {.group = v.group, .lsn = v.begin, .chain = v.prev_chain},
-				    g = s;
-		struct record_view w;
-		uint32_t n = footer_entry_put(entry, &s, header, &v), m;
-		int rc = footer_entry_get(entry, entry + n, &g, rebuilt, &w, &m);
-
-		assert(rc == 0 && m == n && w.chain == v.chain);
-	}
+	try_footer(header, &v);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -65,9 +95,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct segment_trailer t;
 	struct record_local local;
 	struct footer_state state = {.lsn = {4096}};
+	struct footer_entry e;
 	struct record_view v;
 	size_t n = size < sizeof(block) ? size : sizeof(block), at = 0;
-	uint32_t used;
 
 	memset(block, 0, sizeof(block));
 	memcpy(block, data, n);
@@ -80,10 +110,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	(void)segment_header_decode(block, &h);
 	mend(block, SEGMENT_TRAILER_MAGIC);
 	(void)segment_trailer_decode(block, &t);
-	while (at < size &&
-	       footer_entry_get(data + at, data + size, &state, rebuilt, &v, &used) == 0) {
-		assert(used > 0 && used <= size - at);
-		at += used;
+	while (at < size && footer_entry_get(data + at, data + size, &state, rebuilt, &e) == 0) {
+		assert(e.bytes > 0 && e.bytes <= size - at);
+		at += e.bytes;
 	}
 	return 0;
 }
