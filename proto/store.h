@@ -38,11 +38,14 @@
 #define FLOOR_SLOT_OFF (64u << 10) /* of slot 0 in the region; slot 1 follows */
 #define FLOOR_SLOT_BYTES (64u << 10)
 
-/* Feature bits known to this version: none.  An unknown compat bit is ignored, an unknown ro_compat
- * bit allows reading only, an unknown incompat bit refuses. */
+/* Feature bits known to this version.  An unknown compat bit is ignored, an unknown ro_compat bit
+ * allows reading only, an unknown incompat bit refuses.  A store without a bit is of an older version:
+ * it is opened, and the first checkpoint sets the bit. */
 #define STORE_COMPAT_KNOWN 0ull
 #define STORE_RO_COMPAT_KNOWN 0ull
-#define STORE_INCOMPAT_KNOWN 0ull
+#define STORE_INCOMPAT_SHARING \
+	1ull /* references are counted: who does not know it would free them */
+#define STORE_INCOMPAT_KNOWN STORE_INCOMPAT_SHARING
 
 struct disk_super {
 	uint64_t magic;
@@ -118,6 +121,7 @@ enum page_kind {
 	PAGE_VOLUMES = 6,
 	PAGE_LEAF = 7,
 	PAGE_INNER = 8,
+	PAGE_REFS = 9,
 };
 
 struct disk_page {
@@ -164,7 +168,8 @@ struct disk_root {
 	uint64_t seq;
 	uint64_t segment_count;
 	struct disk_table segments, bitmaps, groups, volumes;
-	uint8_t zero[PAGE_BYTES - 64 - 16 - 4 * 24];
+	struct disk_table refs; /* zero before STORE_INCOMPAT_SHARING: no pages */
+	uint8_t zero[PAGE_BYTES - 64 - 16 - 5 * 24];
 };
 _Static_assert(sizeof(struct disk_root) == PAGE_BYTES, "root");
 
@@ -206,6 +211,22 @@ struct disk_bitmaps {
 	uint8_t zero[PAGE_BYTES - 64 - 7 * 520];
 };
 _Static_assert(sizeof(struct disk_bitmaps) == PAGE_BYTES, "bitmap page");
+
+#define REFS_PER_SLOT 256u
+#define REFS_SLOTS_PER_PAGE 7u
+#define REFS_SLOTS_PER_SEGMENT 16u /* at most: 4096 pages */
+struct disk_refs_slot {
+	uint32_t segment;		/* UINT32_MAX: entry not in use */
+	uint32_t first;			/* chunk or page of the segment, a multiple of 256 */
+	uint16_t counts[REFS_PER_SLOT]; /* references beyond the first */
+};
+_Static_assert(sizeof(struct disk_refs_slot) == 520, "refs entry");
+struct disk_refs {
+	struct disk_page page;
+	struct disk_refs_slot slots[REFS_SLOTS_PER_PAGE];
+	uint8_t zero[PAGE_BYTES - 64 - 7 * 520];
+};
+_Static_assert(sizeof(struct disk_refs) == PAGE_BYTES, "refs page");
 
 #define DISK_EPOCHS_MAX 120u
 struct disk_epoch {

@@ -3,7 +3,9 @@
  * engine/store/check.c
  * Purpose.     Prove a store at rest: open it for reading, walk everything it refers to, compare with
  *              what its tables say is used.
- * Invariants.  CK1 A page or chunk is reached exactly once if and only if it is marked used.
+ * Invariants.  CK1 A page or chunk is reached exactly as often as its count says, and never if it is
+ *                  marked free.  Each parent page counts once: what is below a shared page is walked
+ *                  when the page is reached first (again, without counting, for a digest: CK4).
  *              CK2 A home block has the checksum of its leaf, unless its journal holds a newer committed
  *                  content of it: then fold may have been at work on it when the store stopped.
  *              CK3 What an inner entry says of a child (digest, newest, used) is what the child says.
@@ -28,6 +30,7 @@
 #include "engine/store/digest.h"
 #include "engine/store/index.h"
 #include "engine/store/map_edit.h"
+#include "engine/store/refs.h"
 #include "engine/store/store_state.h"
 #include "engine/store/table.h"
 
@@ -62,6 +65,7 @@ struct check_frame {
 	uint16_t level;
 	uint64_t index;
 	uint32_t next; /* entry to look at, of an inner page */
+	bool again;    /* reached before: for the digest only */
 };
 
 struct checking {
@@ -77,7 +81,8 @@ struct checking {
 	struct replica_journal_read jr;
 	bool reading;
 
-	uint8_t *pages_seen, *chunks_seen; /* one bit per page, chunk of the disk */
+	uint8_t *pages_seen, *chunks_seen;   /* one bit per page, chunk of the disk */
+	struct refs pages_more, chunks_more; /* how often again, in units of 256 pages, chunks */
 	struct check_tree *trees;
 	uint32_t tree_count, tree;
 	struct check_frame frames[MAP_DEPTH_MAX + 1];
@@ -178,6 +183,8 @@ static void check_end(struct checking *k, int rc)
 
 	free(k->pages_seen);
 	free(k->chunks_seen);
+	refs_fini(&k->pages_more);
+	refs_fini(&k->chunks_more);
 	for (uint32_t i = 0; i < k->tree_count; i++)
 		free(k->trees[i].leaves);
 	free(k->trees);
@@ -295,14 +302,26 @@ static bool mark(uint8_t *bits, uint64_t i)
 	return was;
 }
 
-static void see_page(struct checking *k, uint64_t address, const char *what)
+/* One reference more to a unit; false: it is the first.  CK1 */
+static bool see(struct checking *k, uint8_t *seen, struct refs *more, uint64_t unit)
 {
-	k->c->pages++;
+	if (!mark(seen, unit))
+		return false;
+	if (refs_add(more, (uint32_t)(unit / REFS_PER_SLOT), (uint32_t)(unit % REFS_PER_SLOT)) < 0)
+		say(k, CHECK_BAD, "no memory to count references");
+	return true;
+}
+
+/* Was it reached before? */
+static bool see_page(struct checking *k, uint64_t address, const char *what)
+{
 	if (!space_page_is_used(k->s->space, address))
 		say(k, CHECK_BAD, "page at %" PRIu64 " (%s) is in use and marked free", address,
 		    what);
-	if (mark(k->pages_seen, address / PAGE_BYTES))
-		say(k, CHECK_BAD, "page at %" PRIu64 " (%s) is reached twice", address, what);
+	if (see(k, k->pages_seen, &k->pages_more, address / PAGE_BYTES))
+		return true;
+	k->c->pages++;
+	return false;
 }
 
 static int tree_add(struct checking *k, struct replica *r, const struct volume_root *root,
@@ -332,8 +351,8 @@ static int tree_add(struct checking *k, struct replica *r, const struct volume_r
 
 static int tables_step(struct checking *k)
 {
-	static const char *const names[TABLE_COUNT] = {"segment table", "page bitmaps",
-						       "group table", "volume table"};
+	static const char *const names[TABLE_COUNT] = {
+		"segment table", "page bitmaps", "group table", "volume table", "reference counts"};
 	struct replica_volume *volumes = calloc(VOLUMES_MAX, sizeof(*volumes));
 	int rc = volumes == NULL ? -ERR_NOMEM : 0;
 
@@ -386,6 +405,7 @@ static void page_read(struct checking *k, const struct disk_inner_entry *entry, 
 	f->level = level;
 	f->index = index;
 	f->next = 0;
+	f->again = k->depth > 1 && f[-1].again;
 	k->phase = CHECK_PAGE;
 	completion_arm(&k->page_req.done, &k->op, BIT_PART);
 	disk_io(k->disk, &k->page_req, DISK_READ, 0, entry->address, f->page, PAGE_BYTES);
@@ -433,6 +453,7 @@ static void compare(struct checking *k, const struct check_frame *f,
 		    t->name, f->entry.address);
 }
 
+/* 0: look below; 1: what is below was seen before; or an error. */
 static int page_arrived(struct checking *k, struct check_frame *f)
 {
 	const struct check_tree *t = &k->trees[k->tree];
@@ -445,7 +466,10 @@ static int page_arrived(struct checking *k, struct check_frame *f)
 	struct disk_inner_entry is = {0};
 	int rc = k->page_req.done.rc;
 
-	see_page(k, f->entry.address, t->name);
+	if (!f->again)
+		f->again = see_page(k, f->entry.address, t->name);
+	if (f->again && t->leaves == NULL)
+		return 1;
 	if (rc == 0)
 		rc = page_check(page, &name, &k->s->uuid);
 	if (rc == 0)
@@ -469,7 +493,7 @@ static int page_step(struct checking *k)
 	struct check_frame *f = &k->frames[k->depth - 1];
 
 	if (f->next == 0) {
-		if (page_arrived(k, f) < 0) {
+		if (page_arrived(k, f) != 0) {
 			f->level = 1; /* nothing below it */
 			f->next = MAP_FAN + 1;
 		} else if (f->level == 0) {
@@ -479,7 +503,7 @@ static int page_step(struct checking *k)
 				t->leaves[f->index] = check_digest_leaf(
 					(const struct disk_leaf *)(const void *)f->page, f->index,
 					replica_index(t->r), t->root.volume.slot);
-			k->chunk_next = 0;
+			k->chunk_next = f->again ? LEAF_CHUNKS : 0;
 			k->phase = CHECK_HOME;
 			return 0;
 		} else {
@@ -538,12 +562,11 @@ static void see_chunk(struct checking *k, uint64_t chunk)
 {
 	const struct check_tree *t = &k->trees[k->tree];
 
-	k->c->chunks++;
 	if (!space_chunk_is_used(k->s->space, chunk))
 		say(k, CHECK_BAD, "%s: chunk at %" PRIu64 " is in use and marked free", t->name,
 		    chunk);
-	if (mark(k->chunks_seen, chunk / CHUNK_BYTES))
-		say(k, CHECK_BAD, "%s: chunk at %" PRIu64 " is reached twice", t->name, chunk);
+	if (!see(k, k->chunks_seen, &k->chunks_more, chunk / CHUNK_BYTES))
+		k->c->chunks++;
 }
 
 /* All chunks of the leaf in the topmost frame. */
@@ -587,9 +610,24 @@ static int home_step(struct checking *k)
 
 /* --- what nobody reached --- */
 
-static bool seen(const uint8_t *bits, uint64_t i)
+static void unit_compare(struct checking *k, uint64_t at, uint64_t unit_bytes)
 {
-	return (bits[i / 8] >> i % 8 & 1) != 0;
+	bool page = unit_bytes == PAGE_BYTES;
+	const uint8_t *bits = page ? k->pages_seen : k->chunks_seen;
+	uint64_t i = at / unit_bytes;
+	uint32_t count = space_refs(k->s->space, at), is = 0;
+
+	if ((bits[i / 8] >> i % 8 & 1) != 0)
+		is = 1 + refs_extra(page ? &k->pages_more : &k->chunks_more,
+				    (uint32_t)(i / REFS_PER_SLOT), (uint32_t)(i % REFS_PER_SLOT));
+	if (count == is || count == 0)
+		return; /* in use and marked free: said where it was found */
+	if (is == 0)
+		say(k, CHECK_BAD, "%s at %" PRIu64 " is marked used and nothing refers to it",
+		    page ? "page" : "chunk", at);
+	else
+		say(k, CHECK_BAD, "%s at %" PRIu64 " is referred to %u times, its count says %u",
+		    page ? "page" : "chunk", at, is, count);
 }
 
 static void unreached(struct checking *k)
@@ -602,20 +640,10 @@ static void unreached(struct checking *k)
 
 		if (space_segment_kind(sp, i) == SEGMENT_META) {
 			for (uint64_t at = off; at < off + bytes; at += PAGE_BYTES)
-				if (space_page_is_used(sp, at) &&
-				    !seen(k->pages_seen, at / PAGE_BYTES))
-					say(k, CHECK_BAD,
-					    "page at %" PRIu64
-					    " is marked used and nothing refers to it",
-					    at);
+				unit_compare(k, at, PAGE_BYTES);
 		} else if (space_segment_kind(sp, i) == SEGMENT_HOME) {
 			for (uint64_t at = off; at < off + bytes; at += CHUNK_BYTES)
-				if (space_chunk_is_used(sp, at) &&
-				    !seen(k->chunks_seen, at / CHUNK_BYTES))
-					say(k, CHECK_BAD,
-					    "chunk at %" PRIu64
-					    " is marked used and nothing refers to it",
-					    at);
+				unit_compare(k, at, CHUNK_BYTES);
 		}
 	}
 	say(k, CHECK_NOTE,

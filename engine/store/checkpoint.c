@@ -95,7 +95,7 @@ static void volumes_encode(const struct checkpoint *cp, uint32_t page, struct di
 int checkpoint_open(struct store *s, struct checkpoint **ret_checkpoint)
 {
 	static const uint16_t kinds[TABLE_COUNT] = {PAGE_SEGMENTS, PAGE_BITMAPS, PAGE_GROUP,
-						    PAGE_VOLUMES};
+						    PAGE_VOLUMES, PAGE_REFS};
 	struct checkpoint *cp = calloc(1, sizeof(*cp));
 	int rc;
 
@@ -443,6 +443,18 @@ static int assign_changed(struct checkpoint *cp, uint32_t table, uint32_t pages)
 	return rc;
 }
 
+/* Reference counts do not change by what tables take and give: their pages are never shared. */
+static int assign_refs(struct checkpoint *cp)
+{
+	struct table *t = &cp->tables[TABLE_REFS];
+	int rc = table_resize(t, cp->s->space, space_refs_pages(cp->s->space));
+
+	for (uint32_t i = 0; i < t->count[0] && rc == 0; i++)
+		if (space_refs_dirty(cp->s->space, i))
+			rc = table_freshen(t, cp->s->space, i);
+	return rc;
+}
+
 /* Fresh addresses for every page that changed.  Taking pages changes the segment and bitmap tables
  * themselves, so go round until nothing new turns up. */
 static int assign_tables(struct checkpoint *cp)
@@ -456,6 +468,8 @@ static int assign_tables(struct checkpoint *cp)
 	if (rc == 0)
 		rc = assign_changed(cp, TABLE_VOLUMES,
 				    (cp->volume_count + VOLUMES_PER_PAGE - 1) / VOLUMES_PER_PAGE);
+	if (rc == 0)
+		rc = assign_refs(cp);
 	if (rc == 0)
 		rc = space_page_take(sp, &cp->root_address);
 	if (rc == 0 && old_root != DISK_NONE)
@@ -498,6 +512,8 @@ static int step_tables(struct checkpoint *cp)
 			else if (cp->table == TABLE_BITMAPS)
 				space_bitmaps_encode(sp, cp->at,
 						     (struct disk_bitmaps *)(void *)cp->page);
+			else if (cp->table == TABLE_REFS)
+				space_refs_encode(sp, cp->at, (struct disk_refs *)(void *)cp->page);
 			else
 				content_encode(cp, cp->table, cp->at);
 			table_put(t, 0, cp->at, cp->page, cp->seq + 1, &cp->s->uuid, &cp->writer);
@@ -560,6 +576,7 @@ static int step_root(struct checkpoint *cp)
 	root->bitmaps = table_root(&cp->tables[TABLE_BITMAPS], 0);
 	root->groups = table_root(&cp->tables[TABLE_GROUPS], cp->root_count);
 	root->volumes = table_root(&cp->tables[TABLE_VOLUMES], cp->volume_count);
+	root->refs = table_root(&cp->tables[TABLE_REFS], 0);
 	cp->root_crc = page_seal(root, &name, cp->seq + 1, &cp->s->uuid);
 	page_writer_put(&cp->writer, cp->root_address, root);
 	page_writer_push(&cp->writer);
@@ -573,6 +590,7 @@ static void write_super(struct checkpoint *cp)
 	next.root_address = cp->root_address;
 	next.root_crc = cp->root_crc;
 	next.root_seq = cp->seq + 1;
+	next.incompat |= STORE_INCOMPAT_SHARING;
 	completion_arm(&cp->super, &cp->op, BIT_SUPER);
 	supers_write(cp->s->supers, &next, &cp->super);
 }

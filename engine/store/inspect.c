@@ -242,10 +242,12 @@ static void segments_show(struct inspecting *i)
 	part_begin(i, "segments");
 	for (uint32_t k = 0, end; k < count; k = end) {
 		enum segment_kind kind = space_segment_kind(sp, k);
-		uint64_t used = 0;
+		uint64_t used = 0, shared = 0;
 
-		for (end = k; end < count && space_segment_kind(sp, end) == kind; end++)
+		for (end = k; end < count && space_segment_kind(sp, end) == kind; end++) {
 			used += space_segment_used(sp, end);
+			shared += space_segment_shared(sp, end);
+		}
 		object_begin(i);
 		field_u64(i, "first", k);
 		field_u64(i, "count", end - k);
@@ -254,6 +256,8 @@ static void segments_show(struct inspecting *i)
 			field_u64(i, "chunks_used", used);
 		if (kind == SEGMENT_META)
 			field_u64(i, "pages_used", used);
+		if (kind == SEGMENT_HOME || kind == SEGMENT_META)
+			field_u64(i, "shared", shared);
 		object_end(i);
 	}
 	part_end(i);

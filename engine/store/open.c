@@ -7,7 +7,7 @@
  *              O2  A staging replica does not survive: its trees become ghosts, its journal is not
  *                  followed, its segments turn out free.
  *              O3  The incarnation is raised and durable before the store is ready.
- * States.      SUPER -> ROOT -> TABLE (four times) -> RECOVER (each replica) -> INCARNATION -> done.
+ * States.      SUPER -> ROOT -> TABLE (each) -> RECOVER (each replica) -> INCARNATION -> done.
  * Ownership.   The opening owns the store until done.
  * Failure.     Whatever does not check out is logged with its place and ends the opening.
  */
@@ -205,7 +205,8 @@ static int root_check(struct store_opening *o)
 static void table_start(struct store_opening *o)
 {
 	const struct disk_table tables[TABLE_COUNT] = {o->root->segments, o->root->bitmaps,
-						       o->root->groups, o->root->volumes};
+						       o->root->groups, o->root->volumes,
+						       o->root->refs};
 	struct table_load *l = &o->load;
 
 	memset(l, 0, sizeof(*l));
@@ -236,6 +237,8 @@ static int table_leaf(void *ctx, uint32_t i, const void *page)
 	else if (o->table == TABLE_VOLUMES)
 		rc = root_list_volumes(&o->roots, i, page, o->root->volumes.entries,
 				       supers_content(o->s->supers)->bytes);
+	else if (o->table == TABLE_REFS)
+		rc = space_refs_decode(sp, i, page);
 	if (rc < 0)
 		log_error(o->s->env->log, "store", "page %u of table %u of %s: %s", i, o->table,
 			  o->s->disk->name, err_text(rc));
@@ -262,7 +265,8 @@ static int replicas_make(struct store_opening *o)
 
 	if (rc < 0)
 		log_error(o->s->env->log, "store",
-			  "segment table and page bitmaps of %s do not fit", o->s->disk->name);
+			  "segment table, page bitmaps and reference counts of %s do not fit",
+			  o->s->disk->name);
 	for (uint32_t i = 0; i < o->roots.ghost_count && rc == 0; i++)
 		rc = ghost_make(o, &o->roots.ghosts[i]);
 	for (uint32_t i = 0; i < o->roots.count && rc == 0; i++) {

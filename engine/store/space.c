@@ -13,59 +13,15 @@
  * Failure.     A full table is an answer. A wrong give is our bug: asserted.
  * Limits.      256 chunks and 4096 pages per segment.
  */
-#include "engine/store/space_tables.h"
+#include "engine/store/space_state.h"
 
 #include <stdlib.h>
 
 #include "engine/base/err.h"
 
-#define CHUNK_WORDS 4u
-#define PAGE_WORDS 64u
-#define SLOT_NONE UINT32_MAX
 #define WATCHERS_STEP 16u
 #define META_SLACK_PAGES 64u
 #define JOURNAL_GUARANTEED 3u
-
-_Static_assert(SEGMENT_BYTES_MAX / CHUNK_BYTES <= CHUNK_WORDS * 64, "bitmap of a HOME segment");
-_Static_assert(SEGMENT_BYTES_MAX / PAGE_BYTES <= PAGE_WORDS * 64, "bitmap of a META segment");
-
-struct segment {
-	uint8_t kind;
-	bool given;   /* JOURNAL: free when checkpoint give_seq is durable */
-	bool claimed; /* JOURNAL, recovery: some journal marked it */
-	bool freed;   /* HOME, META: something was given since the last capture */
-	uint32_t used;
-	uint32_t slot; /* META */
-	uint64_t give_seq;
-	uint64_t chunks[CHUNK_WORDS], chunks_busy[CHUNK_WORDS];
-};
-
-struct meta_slot {
-	uint32_t segment; /* SEGMENT_NONE: slot not in use */
-	uint64_t used[PAGE_WORDS], busy[PAGE_WORDS];
-};
-
-struct space {
-	uint64_t bytes, segment_bytes;
-	uint32_t segment_count, chunks_per_segment, pages_per_segment;
-	struct segment *segments;
-	uint8_t *segments_dirty, *segments_freed; /* one byte per table page */
-
-	struct meta_slot *slots;
-	uint8_t *slots_dirty; /* one byte per table page */
-	uint32_t slot_count, slot_max;
-
-	uint32_t free_count, super_count, journal_count, journal_given, home_count, meta_count;
-	uint64_t chunks_used, chunks_busy, pages_used;
-	uint32_t free_from, home_from, meta_from; /* nothing takeable below */
-
-	uint32_t share_segments, replicas;
-	uint64_t seq; /* checkpoint that the next capture belongs to */
-	bool captured, recovering;
-
-	struct op **watchers;
-	uint32_t watcher_count, watcher_max;
-};
 
 static uint32_t segment_of(const struct space *sp, uint64_t off);
 static void segment_touch(struct space *sp, uint32_t segment);
@@ -76,21 +32,6 @@ static int slot_take(struct space *sp, uint32_t segment);
 static void segment_make_free(struct space *sp, uint32_t segment);
 static void watchers_wake(struct space *sp);
 static int bit_find_clear(const uint64_t *words, uint32_t bits);
-
-static bool bit_get(const uint64_t *words, uint32_t bit)
-{
-	return (words[bit / 64] >> (bit % 64) & 1) != 0;
-}
-
-static void bit_set(uint64_t *words, uint32_t bit)
-{
-	words[bit / 64] |= (uint64_t)1 << (bit % 64);
-}
-
-static void bit_clear(uint64_t *words, uint32_t bit)
-{
-	words[bit / 64] &= ~((uint64_t)1 << (bit % 64));
-}
 
 static uint32_t bits_count(const uint64_t *words, uint32_t count)
 {
@@ -125,6 +66,7 @@ int space_open(uint64_t bytes, uint64_t segment_bytes, struct space **ret_space)
 		return -ERR_NOMEM;
 	}
 	memset(sp->segments_dirty, 1, space_segments_pages(sp));
+	refs_init(&sp->refs);
 	sp->free_count = sp->segment_count;
 	sp->seq = 1;
 	for (uint32_t i = 0; i < sp->segment_count; i++)
@@ -155,6 +97,7 @@ void space_close(struct space **spp)
 	free(sp->segments_freed);
 	free(sp->slots);
 	free(sp->slots_dirty);
+	refs_fini(&sp->refs);
 	free(sp->watchers);
 	free(sp);
 }
@@ -166,7 +109,8 @@ uint32_t space_segment_count(const struct space *sp)
 
 uint64_t space_memory_bytes(const struct space *sp)
 {
-	return sp->segment_count * sizeof(struct segment) + sp->slot_max * sizeof(struct meta_slot);
+	return sp->segment_count * sizeof(struct segment) +
+	       sp->slot_max * sizeof(struct meta_slot) + refs_memory_bytes(&sp->refs);
 }
 
 void space_set_share(struct space *sp, uint32_t journal_percent)
@@ -309,6 +253,7 @@ void space_chunk_give(struct space *sp, uint64_t chunk)
 	assert(!sp->captured); /* S4 */
 	assert(g->kind == SEGMENT_HOME && chunk % CHUNK_BYTES == 0);
 	assert(bit_get(g->chunks, bit) && g->used > 0);
+	assert_slow(refs_extra(&sp->refs, i, bit) == 0);
 	bit_clear(g->chunks, bit);
 	g->used--;
 	g->freed = true;
@@ -358,6 +303,7 @@ void space_page_give(struct space *sp, uint64_t page)
 	assert(!sp->captured); /* S4 */
 	assert(g->kind == SEGMENT_META && page % PAGE_BYTES == 0);
 	assert(bit_get(sp->slots[g->slot].used, bit) && g->used > 0);
+	assert_slow(refs_extra(&sp->refs, i, bit) == 0);
 	bit_clear(sp->slots[g->slot].used, bit);
 	g->used--;
 	g->freed = true;
@@ -562,7 +508,7 @@ int space_decoded(struct space *sp)
 		sp->pages_used += g->used;
 		meta++;
 	}
-	return meta == sp->meta_count ? 0 : -ERR_CORRUPT;
+	return meta == sp->meta_count ? space_refs_decoded(sp) : -ERR_CORRUPT;
 }
 
 /* --- checkpoint --- */
@@ -695,6 +641,7 @@ void space_durable(struct space *sp)
 		woke = true;
 	}
 	sp->seq++;
+	refs_durable(&sp->refs);
 	if (woke)
 		watchers_wake(sp);
 }
@@ -767,7 +714,10 @@ static uint32_t journal_need(const struct space *sp)
  * chunk of one more HOME segment. */
 static uint32_t meta_need(const struct space *sp)
 {
-	uint64_t tables = space_segments_pages(sp) + space_bitmaps_pages(sp);
+	uint64_t slots =
+		sp->home_count + (uint64_t)sp->meta_count * sp->pages_per_segment / REFS_PER_SLOT;
+	uint64_t tables = space_segments_pages(sp) + space_bitmaps_pages(sp) +
+			  slots / REFS_SLOTS_PER_PAGE + 1;
 	uint64_t pages = 2 * (sp->pages_used + tables + sp->chunks_per_segment + META_SLACK_PAGES);
 	uint64_t want = (pages + sp->pages_per_segment - 1) / sp->pages_per_segment;
 

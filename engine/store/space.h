@@ -38,9 +38,25 @@ MUST_CHECK int space_segment_mark_journal(struct space *sp,
 					  uint32_t segment); /* -ERR_CORRUPT: in use by others */
 
 MUST_CHECK int space_chunk_take(struct space *sp, uint64_t *ret_chunk); /* -ERR_FULL */
-void space_chunk_give(struct space *sp, uint64_t chunk); /* reusable after the next checkpoint */
 MUST_CHECK int space_page_take(struct space *sp, uint64_t *ret_page);
+/* What has one reference only becomes reusable after the next checkpoint.  Map pages and chunks are
+ * dropped (below); given are pages that are never shared: those of tables. */
+void space_chunk_give(struct space *sp, uint64_t chunk);
 void space_page_give(struct space *sp, uint64_t page);
+
+/*
+ * References (space_refs.c).  What is taken has one; each further parent page, or root in a table, that
+ * names a chunk or page adds one.  Counts are durable with the next checkpoint; nothing may be
+ * added or dropped while one is captured and not yet durable.
+ */
+uint32_t space_refs(const struct space *sp, uint64_t addr); /* 0: not in use */
+/* -ERR_NOMEM, -ERR_FULL (65536 of them): nothing changed. */
+MUST_CHECK int space_ref_add(struct space *sp, uint64_t addr);
+void space_chunk_drop(struct space *sp, uint64_t chunk); /* the last one gives it */
+void space_page_drop(struct space *sp, uint64_t page);
+/* One reference, also in what is durable: only then a chunk may be written in place. */
+bool space_chunk_is_exclusive(const struct space *sp, uint64_t chunk);
+bool space_is_captured(const struct space *sp);
 
 uint64_t space_segment_bytes(const struct space *sp);
 uint64_t space_segment_off(const struct space *sp, uint32_t segment); /* byte offset on disk */

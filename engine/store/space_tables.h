@@ -24,7 +24,9 @@ void space_recovery_end(struct space *sp); /* JOURNAL segments that nobody marke
 MUST_CHECK int space_segments_decode(struct space *sp, uint32_t page,
 				     const struct disk_segments *d);
 MUST_CHECK int space_bitmaps_decode(struct space *sp, uint32_t page, const struct disk_bitmaps *d);
-MUST_CHECK int space_decoded(struct space *sp); /* both tables fit together: 0, -ERR_CORRUPT */
+MUST_CHECK int space_refs_decode(struct space *sp, uint32_t page, const struct disk_refs *d);
+MUST_CHECK int space_decoded(struct space *sp); /* the tables fit together: 0, -ERR_CORRUPT */
+MUST_CHECK int space_refs_decoded(const struct space *sp); /* part of it */
 
 /* --- checkpoint --- */
 uint32_t space_segments_pages(const struct space *sp);
@@ -34,6 +36,9 @@ bool space_bitmaps_dirty(const struct space *sp, uint32_t page);
 void space_segments_encode(struct space *sp, uint32_t page,
 			   struct disk_segments *ret); /* now clean */
 void space_bitmaps_encode(struct space *sp, uint32_t page, struct disk_bitmaps *ret);
+uint32_t space_refs_pages(const struct space *sp);
+bool space_refs_dirty(const struct space *sp, uint32_t page);
+void space_refs_encode(struct space *sp, uint32_t page, struct disk_refs *ret);
 /* Encoding is over: what is given from now on belongs to the checkpoint after it.  No chunk or page
  * may be given until it is durable. */
 void space_captured(struct space *sp);
@@ -41,7 +46,8 @@ void space_durable(struct space *sp); /* what was given before the capture can b
 
 /* --- looking --- */
 enum segment_kind space_segment_kind(const struct space *sp, uint32_t segment);
-uint32_t space_segment_used(const struct space *sp, uint32_t segment); /* chunks or pages */
+uint32_t space_segment_used(const struct space *sp, uint32_t segment);	 /* chunks or pages */
+uint32_t space_segment_shared(const struct space *sp, uint32_t segment); /* those with references */
 bool space_chunk_is_used(const struct space *sp, uint64_t chunk);
 bool space_page_is_used(const struct space *sp, uint64_t page);
 uint64_t space_used_bytes(

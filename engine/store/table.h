@@ -12,7 +12,14 @@
 #include "engine/store/space.h"
 #include "proto/store.h"
 
-enum store_table { TABLE_SEGMENTS, TABLE_BITMAPS, TABLE_GROUPS, TABLE_VOLUMES, TABLE_COUNT };
+enum store_table {
+	TABLE_SEGMENTS,
+	TABLE_BITMAPS,
+	TABLE_GROUPS,
+	TABLE_VOLUMES,
+	TABLE_REFS,
+	TABLE_COUNT
+};
 
 struct table_page {
 	struct disk_ref ref; /* address DISK_NONE: not written yet */

@@ -205,6 +205,161 @@ START_TEST(damaged_table_entries_are_refused)
 }
 END_TEST
 
+START_TEST(last_reference_gives_the_chunk_and_earlier_ones_do_not)
+{
+	struct space *sp = opened(128 * MIB);
+	uint64_t a, p, c;
+
+	ck_assert_int_eq(space_chunk_take(sp, &a), 0);
+	ck_assert_int_eq(space_page_take(sp, &p), 0);
+	ck_assert_uint_eq(space_refs(sp, a), 1);
+	ck_assert_int_eq(space_ref_add(sp, a), 0);
+	ck_assert_int_eq(space_ref_add(sp, a), 0);
+	ck_assert_int_eq(space_ref_add(sp, p), 0);
+	ck_assert_uint_eq(space_refs(sp, a), 3);
+	ck_assert_uint_eq(space_refs(sp, p), 2);
+	space_chunk_drop(sp, a);
+	space_chunk_drop(sp, a);
+	space_page_drop(sp, p);
+	ck_assert_uint_eq(space_refs(sp, a), 1);
+	ck_assert(space_chunk_is_used(sp, a) && space_page_is_used(sp, p));
+	space_chunk_drop(sp, a);
+	space_page_drop(sp, p);
+	ck_assert_uint_eq(space_refs(sp, a), 0);
+	ck_assert(!space_chunk_is_used(sp, a) && !space_page_is_used(sp, p));
+	checkpoint(sp);
+	ck_assert_int_eq(space_chunk_take(sp, &c), 0);
+	ck_assert_uint_eq(c, a);
+	space_close(&sp);
+}
+END_TEST
+
+/* A crash brings the reference back, and with it a reader of the bytes. */
+START_TEST(dropped_reference_keeps_a_chunk_from_being_exclusive_until_it_is_durable)
+{
+	struct space *sp = opened(128 * MIB);
+	uint64_t a, b;
+
+	ck_assert_int_eq(space_chunk_take(sp, &a), 0);
+	ck_assert_int_eq(space_chunk_take(sp, &b), 0);
+	ck_assert(space_chunk_is_exclusive(sp, a));
+	ck_assert_int_eq(space_ref_add(sp, a), 0);
+	ck_assert(!space_chunk_is_exclusive(sp, a));
+	checkpoint(sp);
+	space_chunk_drop(sp, a);
+	ck_assert_uint_eq(space_refs(sp, a), 1);
+	ck_assert(!space_chunk_is_exclusive(sp, a));
+	ck_assert(space_chunk_is_exclusive(sp, b));
+	space_captured(sp);
+	ck_assert(!space_chunk_is_exclusive(sp, a));
+	space_durable(sp);
+	ck_assert(space_chunk_is_exclusive(sp, a));
+	space_close(&sp);
+}
+END_TEST
+
+static void refs_copy(struct space *sp, struct space *back)
+{
+	for (uint32_t p = 0; p < space_segments_pages(sp); p++) {
+		static struct disk_segments d;
+
+		space_segments_encode(sp, p, &d);
+		ck_assert_int_eq(space_segments_decode(back, p, &d), 0);
+	}
+	for (uint32_t p = 0; p < space_bitmaps_pages(sp); p++) {
+		static struct disk_bitmaps d;
+
+		space_bitmaps_encode(sp, p, &d);
+		ck_assert_int_eq(space_bitmaps_decode(back, p, &d), 0);
+	}
+	for (uint32_t p = 0; p < space_refs_pages(sp); p++) {
+		static struct disk_refs d;
+
+		ck_assert(space_refs_dirty(sp, p));
+		space_refs_encode(sp, p, &d);
+		ck_assert(!space_refs_dirty(sp, p));
+		ck_assert_int_eq(space_refs_decode(back, p, &d), 0);
+	}
+	ck_assert_int_eq(space_decoded(back), 0);
+}
+
+START_TEST(counts_written_and_read_back_say_the_same)
+{
+	struct space *sp = opened(512 * MIB), *back = opened(512 * MIB);
+	static uint64_t chunks[3000], pages[3000];
+	uint64_t sum = 0;
+
+	ck_assert_uint_eq(space_refs_pages(sp), 0);
+	for (uint32_t i = 0; i < 3000; i++) {
+		ck_assert_int_eq(space_chunk_take(sp, &chunks[i]), 0);
+		ck_assert_int_eq(space_page_take(sp, &pages[i]), 0);
+		for (uint32_t k = 0; k < i % 7; k++)
+			ck_assert_int_eq(space_ref_add(sp, chunks[i]), 0);
+		for (uint32_t k = 0; k < i % 5; k++)
+			ck_assert_int_eq(space_ref_add(sp, pages[i]), 0);
+	}
+	for (uint32_t i = 0; i < 3000; i += 2)
+		space_chunk_drop(sp, chunks[i]);
+	for (uint32_t i = 1024; i < 3000; i++) /* whole slots without a count */
+		while (space_refs(sp, pages[i]) > 1)
+			space_page_drop(sp, pages[i]);
+	ck_assert_uint_gt(space_refs_pages(sp), 1);
+	refs_copy(sp, back);
+	for (uint32_t i = 0; i < 3000; i++) {
+		ck_assert_uint_eq(space_refs(back, chunks[i]), space_refs(sp, chunks[i]));
+		ck_assert_uint_eq(space_refs(back, pages[i]), space_refs(sp, pages[i]));
+	}
+	for (uint32_t s = 0; s < space_segment_count(sp); s++) {
+		ck_assert_uint_eq(space_segment_shared(back, s), space_segment_shared(sp, s));
+		sum += space_segment_shared(sp, s);
+	}
+	ck_assert_uint_gt(sum, 2000);
+	checkpoint(sp); /* slots without a count go, and are used again */
+	for (uint32_t i = 1024; i < 3000; i++)
+		ck_assert_int_eq(space_ref_add(sp, pages[i]), 0);
+	for (uint32_t i = 0; i < 3000; i++)
+		ck_assert_uint_eq(space_refs(sp, pages[i]), i < 1024 ? 1 + i % 5 : 2);
+	space_close(&sp);
+	space_close(&back);
+}
+END_TEST
+
+START_TEST(counts_that_cannot_be_are_refused)
+{
+	struct space *sp = opened(128 * MIB), *back = opened(128 * MIB);
+	static struct disk_refs d;
+	uint64_t chunk;
+
+	ck_assert_int_eq(space_chunk_take(sp, &chunk), 0);
+	ck_assert_int_eq(space_ref_add(sp, chunk), 0);
+	refs_copy(sp, back);
+	space_refs_encode(sp, 0, &d);
+	ck_assert_int_eq(space_refs_decode(back, 0, &d), -ERR_CORRUPT); /* twice */
+	ck_assert_int_eq(space_refs_decode(back, 4000000, &d), -ERR_CORRUPT);
+	for (int i = 0; i < 4; i++) {
+		struct space *fresh = opened(128 * MIB);
+		struct disk_refs bad = d;
+
+		if (i == 0)
+			bad.slots[0].segment = 4711;
+		else if (i == 1)
+			bad.slots[0].first = 7;
+		else if (i == 2)
+			bad.slots[1] = bad.slots[0];
+		else
+			memset(bad.slots[0].counts, 0, sizeof(bad.slots[0].counts));
+		ck_assert_int_eq(space_refs_decode(fresh, 0, &bad), -ERR_CORRUPT);
+		space_close(&fresh);
+	}
+	space_close(&back);
+	back = opened(128 * MIB);
+	ck_assert_int_eq(space_refs_decode(back, 0, &d), 0);
+	ck_assert_int_eq(space_decoded(back), -ERR_CORRUPT); /* of a chunk that is free */
+	space_close(&sp);
+	space_close(&back);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("store/space");
@@ -221,6 +376,10 @@ int main(void)
 	tcase_add_test(c, tables_written_and_read_back_say_the_same);
 	tcase_add_test(c, marked_journal_segments_stay_and_others_are_refused);
 	tcase_add_test(c, damaged_table_entries_are_refused);
+	tcase_add_test(c, last_reference_gives_the_chunk_and_earlier_ones_do_not);
+	tcase_add_test(c, dropped_reference_keeps_a_chunk_from_being_exclusive_until_it_is_durable);
+	tcase_add_test(c, counts_written_and_read_back_say_the_same);
+	tcase_add_test(c, counts_that_cannot_be_are_refused);
 	suite_add_tcase(suite, c);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);

@@ -136,7 +136,7 @@ START_TEST(unknown_features_refuse)
 	s = *supers_content(su);
 	supers_close(&su, false);
 	su = open_on(f, false);
-	s.incompat = 1;
+	s.incompat = 1ull << 63;
 	supers_write(su, &s, fake_arm(f, &wait));
 	ck_assert_int_eq(fake_wait(f, &wait), 0);
 	supers_close(&su, false);
