@@ -183,7 +183,7 @@ void map_load_continue(struct leaf_load *load)
 			cache_read(m->cache, m, p->parent, p->level, p->index, &ref, load);
 			return;
 		}
-		if (level == 0 || !map_covers(m, load->leaf_no)) {
+		if (level <= load->level || !map_covers(m, load->leaf_no)) {
 			load_fire(m, load);
 			return;
 		}

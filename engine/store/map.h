@@ -39,6 +39,7 @@ struct block_place leaf_place(const struct leaf *l, uint32_t block_in_leaf);
 struct leaf_load {
 	struct completion done; /* 0, -ERR_IO, -ERR_CORRUPT, -ERR_NOMEM (all pinned: retry later) */
 	uint64_t leaf_no;
+	uint32_t level;	       /* of the page on the way to the leaf that is wanted; 0: the leaf */
 	struct list_link link; /* private */
 	void *private[8];
 };

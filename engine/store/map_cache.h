@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/store/map_cache.h: the pages of all maps of a store in memory, within one budget, and the
- * reads that bring them in.  Only map.c, fold.c, import.c and checkpoint.c include it.
+ * reads that bring them in.  Only map.c, delta.c, fold.c, import.c and checkpoint.c include it.
  */
 #ifndef TS_STORE_MAP_CACHE_H
 #define TS_STORE_MAP_CACHE_H

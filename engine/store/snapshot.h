@@ -81,13 +81,18 @@ struct snapshot_owned {
 void replica_snapshot_owned(struct replica *r, struct snapshot_owned *q);
 
 /*
- * A delta: the blocks of one volume (by UUID) that differ between `from` (NULL: nothing) and `to`, in
- * block order.  Each call goes on at `block` and fills runs; it sets `block` for the next call and
- * `end` when there is nothing more.  Subtrees of equal page address or digest are not read.  Blocks
- * are compared by checksum; a run never joins blocks of different kind, nor blocks that are apart.
+ * A delta: runs of blocks of one volume (by UUID) such that `from` (NULL: nothing) with them applied
+ * reads as `to`, in block order.  Each call goes on at `block` and fills runs; it sets `block` for the
+ * next call and `end` when there is nothing more.
  *   DELTA_DATA       in `to` with content (read it with snapshot_read)
- *   DELTA_ZERO       in `to` written as zeroes, in `from` something else
- *   DELTA_DISCARDED  in `to` a hole, in `from` data or zeroes
+ *   DELTA_ZERO       in `to` written as zeroes, in `from` content
+ *   DELTA_DISCARDED  in `to` a hole, in `from` content
+ * Zeroes and holes read alike: one that became the other is no difference.  A run never joins blocks of
+ * different kind, nor blocks that are apart; the delta ends with the end of `to`.  Blocks and whole
+ * subtrees are equal when they are the same place on disk, which is exact and costs what has changed; a
+ * block that was written again with the content it had, or moved, is in the delta.
+ * by_checksum: equal CRCs and digests are taken for equal content, too, wherever it lies.  For showing
+ * what differs, not for copying: of blocks written anew one in 2^32 keeps its CRC by chance.
  * A volume only in `to` differs from nothing; one only in `from` is discarded whole, by one run.
  * done: 0, -ERR_NOT_FOUND (volume in neither), -ERR_CORRUPT, -ERR_IO.
  */
@@ -102,14 +107,16 @@ struct snapshot_delta {
 	struct completion done;
 	struct snapshot *from, *to; /* open until done */
 	struct uuid volume;
+	bool by_checksum;
 	uint64_t block; /* in: where to go on, 0 first; out: for the next call */
 	struct delta_run runs[DELTA_RUNS_MAX];
 	uint32_t run_count;
 	bool end;
-	uint64_t pages_read; /* summed up over calls; the caller sets 0 first */
+	uint64_t
+		pages_read; /* of the maps, not found in memory; summed up, the caller sets 0 first */
 	/* fields below are private */
 	struct op op;
-	void *private[32];
+	void *private[400];
 };
 void snapshot_delta(struct snapshot_delta *d);
 
