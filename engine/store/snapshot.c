@@ -33,6 +33,31 @@ int replica_snapshot_by_uuid(const struct replica *r, const struct uuid *uuid,
 	return -ERR_NOT_FOUND;
 }
 
+bool replica_snapshot_at(const struct replica *r, uint32_t index, struct snapshot_info *ret)
+{
+	(void)r;
+	(void)index;
+	(void)ret;
+	return false;
+}
+
+uint32_t replica_snapshot_volumes(const struct replica *r, const struct uuid *uuid,
+				  struct replica_volume *ret, uint32_t max)
+{
+	(void)r;
+	(void)uuid;
+	(void)ret;
+	(void)max;
+	return 0;
+}
+
+bool replica_clone_base(const struct replica *r, struct record_clone *ret)
+{
+	(void)r;
+	(void)ret;
+	return false;
+}
+
 uint32_t replica_snapshots_unpinned(const struct replica *r)
 {
 	(void)r;

@@ -15,6 +15,7 @@
 
 #include "engine/base/op.h"
 #include "engine/store/replica.h"
+#include "proto/record_snap.h"
 
 #define SNAPSHOTS_MAX 4096u /* of one replica, listed */
 
@@ -38,6 +39,12 @@ MUST_CHECK int replica_snapshot_by_name(const struct replica *r, const char *nam
 					struct snapshot_info *ret);
 MUST_CHECK int replica_snapshot_by_uuid(const struct replica *r, const struct uuid *uuid,
 					struct snapshot_info *ret);
+/* By order of replica_snapshots; false at the end. */
+bool replica_snapshot_at(const struct replica *r, uint32_t index, struct snapshot_info *ret);
+/* Volumes of a listed snapshot, pinned or not, without opening it (used_bytes 0 until pinned); returns
+ * how many there are, 0 too when it is not listed. */
+uint32_t replica_snapshot_volumes(const struct replica *r, const struct uuid *uuid,
+				  struct replica_volume *ret, uint32_t max);
 /* Snapshots whose record is committed and that fold has not reached: a primary admits a new SNAP or
  * RESTORE record only while this is small (each of them holds index entries back). */
 #define SNAPSHOTS_UNPINNED_MAX 8u
@@ -129,5 +136,7 @@ void snapshot_delta(struct snapshot_delta *d);
  */
 MUST_CHECK int replica_clone_check(struct store *s, const struct uuid *group,
 				   const struct uuid *snapshot); /* 0; -ERR_NOT_FOUND */
+/* Whose clone this replica is (its CLONE record is committed); false: of nothing. */
+bool replica_clone_base(const struct replica *r, struct record_clone *ret);
 
 #endif
