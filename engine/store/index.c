@@ -4,7 +4,8 @@
  *
  * Purpose.     Find the newest committed content of a block while it lies in the journal only, and
  *              give fold its windows oldest first.
- * Invariants.  X1  At most one entry per (volume, grain, block); the newest put wins.
+ * Invariants.  X1  At most one entry per (volume, grain, block) on each side of a barrier; the newest put
+ *                  wins.  Of several with one key the newest stands first in its bucket.
  *              X2  The age list is ordered by lsn: puts come in LSN order, and a put that replaces an
  *                  entry moves it to the young end.  So a window is a walk from the old end.
  *              X3  count entries are in the age list and in the buckets; the others are free.
@@ -44,6 +45,7 @@ struct index {
 	uint32_t count, used; /* used: entries ever taken from the array's end */
 	uint32_t free, oldest, newest;
 	uint32_t grain_count[3];
+	uint64_t barrier; /* the newest */
 };
 
 static uint64_t key_of(uint32_t volume, enum index_grain grain, uint64_t block)
@@ -127,13 +129,20 @@ int index_grow(struct index *x, uint32_t entries_max)
 	x->buckets = buckets;
 	x->bucket_mask = mask;
 	x->entries_max = entries_max;
-	for (uint32_t i = x->oldest; i != NIL; i = entries[i].newer) {
+	for (uint32_t i = x->oldest; i != NIL; i = entries[i].newer) { /* X1: older ones first */
 		uint32_t b = bucket_of(x, entries[i].key);
 
 		entries[i].next = buckets[b];
 		buckets[b] = i + 1;
 	}
 	return 0;
+}
+
+void index_barrier(struct index *x, struct lsn lsn)
+{
+	assert(lsn.v >= x->barrier && lsn.v % BLOCK_BYTES == 0);
+	assert(x->newest == NIL || x->entries[x->newest].lsn < lsn.v); /* X2 */
+	x->barrier = lsn.v;
 }
 
 uint32_t index_count(const struct index *x)
@@ -213,7 +222,7 @@ static int put(struct index *x, uint64_t key, uint64_t off_kind, uint32_t crc, u
 {
 	uint32_t i = find(x, key);
 
-	if (i != NIL) {
+	if (i != NIL && x->entries[i].lsn >= x->barrier) {
 		age_remove(x, i); /* X1 */
 	} else {
 		uint32_t b = bucket_of(x, key);
@@ -347,7 +356,7 @@ static int item_compare(const void *a, const void *b)
 		return p->volume < q->volume ? -1 : 1;
 	if (p->block != q->block)
 		return p->block < q->block ? -1 : 1;
-	return (int)p->grain - (int)q->grain; /* X1: no two are equal */
+	return (int)p->grain - (int)q->grain; /* X1: no two of a window are equal */
 }
 
 uint32_t index_window(struct index *x, struct lsn upto, struct index_item *ret, uint32_t max,
@@ -355,6 +364,7 @@ uint32_t index_window(struct index *x, struct lsn upto, struct index_item *ret, 
 {
 	uint32_t n = 0, i = x->oldest, end = NIL;
 
+	assert(i == NIL || x->entries[i].lsn >= x->barrier || upto.v <= x->barrier);
 	*ret_upto = upto;
 	while (i != NIL && x->entries[i].lsn < upto.v) {
 		uint32_t next, entries = record_entries(x, i, &next);
@@ -396,10 +406,10 @@ void index_drop_below(struct index *x, struct lsn upto)
 
 void index_drop_volume(struct index *x, uint32_t volume)
 {
-	uint32_t next;
+	uint32_t older;
 
-	for (uint32_t i = x->oldest; i != NIL; i = next) {
-		next = x->entries[i].newer;
+	for (uint32_t i = x->newest; i != NIL && x->entries[i].lsn >= x->barrier; i = older) {
+		older = x->entries[i].older;
 		if (x->entries[i].key >> KEY_VOLUME_SHIFT == volume)
 			entry_drop(x, i);
 	}

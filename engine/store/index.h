@@ -42,6 +42,9 @@ MUST_CHECK int index_put_range(struct index *x, uint32_t volume, uint64_t block,
 			       enum index_kind kind, struct lsn lsn);
 /* Entries that index_put_range of this range may need. */
 uint64_t index_range_need(uint64_t block, uint64_t count);
+/* A snapshot is to see everything below lsn (a record boundary above every entry there is): those entries
+ * stay beside newer ones of the same key until they are dropped; lookups give the newest. */
+void index_barrier(struct index *x, struct lsn lsn);
 struct index_hit index_get(const struct index *x, uint32_t volume, uint64_t block);
 
 uint32_t index_count(const struct index *x);
@@ -50,7 +53,7 @@ uint32_t index_max(const struct index *x);
 /*
  * One fold window: every entry with lsn < upto, at most `max`, oldest LSN first choice (whole
  * records: the window ends at a record boundary, returned in *ret_upto), sorted by (volume, block,
- * grain).  Entries stay in the index until index_drop_below.
+ * grain).  upto is not beyond a barrier that entries lie below.  Entries stay in the index until index_drop_below.
  */
 struct index_item {
 	uint32_t volume;
@@ -68,6 +71,7 @@ uint32_t index_window(struct index *x, struct lsn upto, struct index_item *ret, 
 uint32_t index_window_need(const struct index *x);
 /* The window is in home and its checkpoint durable: forget every entry with lsn < upto. */
 void index_drop_below(struct index *x, struct lsn upto);
+/* Entries of a volume from the newest barrier on: those below it belong to a snapshot, too. */
 void index_drop_volume(struct index *x, uint32_t volume);
 
 #endif

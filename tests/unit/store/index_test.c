@@ -99,6 +99,76 @@ START_TEST(window_holds_the_oldest_whole_records_sorted_by_place)
 }
 END_TEST
 
+/* The model holds one content for each side of the newest barrier; the older side goes home as windows. */
+START_TEST(entries_below_a_barrier_stay_beside_newer_ones)
+{
+	static struct index_item items[4096];
+	struct index_hit below[256] = {0}, now[256] = {0};
+	struct index *x;
+	struct lsn barrier = {0}, upto;
+	uint64_t random = 11;
+
+	ck_assert_int_eq(index_open(200, &x), 0);
+	for (uint64_t n = 1; n < 4000; n++) {
+		uint32_t block, count;
+
+		random = random * 6364136223846793005ull + 1442695040888963407ull;
+		block = (uint32_t)(random >> 33) % 256;
+		if (index_count(x) + 1 >= index_max(x))
+			ck_assert_int_eq(index_grow(x, index_max(x) + 50), 0);
+		ck_assert_int_eq(index_put_data(x, 2, block, n * 4096, (uint32_t)n, lsn_of(n)), 0);
+		now[block] = (struct index_hit){INDEX_DATA, (uint32_t)n, n * 4096, lsn_of(n)};
+		ck_assert_uint_eq(index_get(x, 2, block).lsn.v, lsn_of(n).v);
+		if (n % 97 != 0)
+			continue;
+		count = index_window(x, barrier, items, 4096, &upto);
+		ck_assert_uint_eq(upto.v, barrier.v);
+		for (uint32_t i = 0; i < count; i++) {
+			ck_assert_uint_eq(items[i].lsn.v, below[items[i].block].lsn.v);
+			below[items[i].block].kind = INDEX_NONE;
+		}
+		for (uint32_t i = 0; i < 256; i++)
+			ck_assert_int_eq(below[i].kind, INDEX_NONE);
+		index_drop_below(x, upto);
+		for (uint32_t i = 0; i < 256; i++)
+			ck_assert_uint_eq(index_get(x, 2, i).lsn.v,
+					  now[i].lsn.v < upto.v ? 0 : now[i].lsn.v);
+		barrier = lsn_of(n + 1);
+		index_barrier(x, barrier);
+		memcpy(below, now,
+		       sizeof(below)); /* of it, only what was put since is still there */
+		for (uint32_t i = 0; i < 256; i++)
+			if (below[i].lsn.v < upto.v)
+				below[i].kind = now[i].kind = INDEX_NONE;
+	}
+	index_close(&x);
+}
+END_TEST
+
+START_TEST(dropping_a_volume_leaves_what_lies_below_a_barrier)
+{
+	struct index_item items[8];
+	struct index *x;
+	struct lsn upto;
+
+	ck_assert_int_eq(index_open(10, &x), 0);
+	ck_assert_int_eq(index_put_data(x, 0, 1, 1, 1, lsn_of(1)), 0);
+	ck_assert_int_eq(index_put_range(x, 0, 16, 16, INDEX_ZERO, lsn_of(2)), 0);
+	index_barrier(x, lsn_of(3));
+	ck_assert_int_eq(index_put_data(x, 0, 1, 4, 4, lsn_of(4)), 0);
+	ck_assert_int_eq(index_put_data(x, 1, 1, 5, 5, lsn_of(5)), 0);
+	ck_assert_uint_eq(index_count(x), 4);
+	index_drop_volume(x, 0);
+	ck_assert_uint_eq(index_count(x), 3);
+	ck_assert_uint_eq(index_get(x, 0, 1).crc, 1);
+	ck_assert_uint_eq(index_window(x, lsn_of(3), items, 8, &upto), 2);
+	index_drop_below(x, lsn_of(3));
+	ck_assert_int_eq(index_get(x, 0, 1).kind, INDEX_NONE);
+	ck_assert_uint_eq(index_get(x, 1, 1).crc, 5);
+	index_close(&x);
+}
+END_TEST
+
 START_TEST(range_is_put_whole_or_not_at_all)
 {
 	struct index *x;
@@ -129,6 +199,8 @@ int main(void)
 
 	tcase_add_test(c, newest_put_wins_at_any_grain);
 	tcase_add_test(c, window_holds_the_oldest_whole_records_sorted_by_place);
+	tcase_add_test(c, entries_below_a_barrier_stay_beside_newer_ones);
+	tcase_add_test(c, dropping_a_volume_leaves_what_lies_below_a_barrier);
 	tcase_add_test(c, range_is_put_whole_or_not_at_all);
 	suite_add_tcase(suite, c);
 	runner = srunner_create(suite);
