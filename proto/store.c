@@ -29,6 +29,45 @@ uint64_t super_region_off(uint64_t bytes, uint32_t copy)
 	return bytes / 3 * copy & mask;
 }
 
+uint64_t super_disk_bytes(const struct disk_super *s)
+{
+	return s->grown_bytes != 0 ? s->grown_bytes : s->bytes;
+}
+
+uint64_t super_segment_count(const struct disk_super *s)
+{
+	return s->grown_bytes != 0 ? grown_segment_count(s->grown_bytes, s->segment_bytes)
+				   : s->bytes / s->segment_bytes;
+}
+
+uint64_t grown_segment_count(uint64_t bytes, uint64_t segment_bytes)
+{
+	return super_region_off(bytes, SUPER_COPIES - 1) / segment_bytes;
+}
+
+uint64_t signpost_off(uint64_t disk_bytes, uint32_t which)
+{
+	return (which == 0 ? 0 : super_region_off(disk_bytes, SUPER_COPIES - 1)) + SIGNPOST_OFF;
+}
+
+void signpost_seal(struct disk_signpost *p, const struct uuid *store, uint64_t bytes,
+		   uint64_t address)
+{
+	memset(p, 0, sizeof(*p));
+	p->magic = SIGNPOST_MAGIC;
+	memcpy(p->store, store->b, sizeof(p->store));
+	p->bytes = bytes;
+	p->address = address;
+	p->crc = crc64_without(p, sizeof(*p), offsetof(struct disk_signpost, crc));
+}
+
+bool signpost_is_good(const struct disk_signpost *p, uint64_t address)
+{
+	return p->magic == SIGNPOST_MAGIC && p->address == address &&
+	       p->crc == crc64_without(p, sizeof(*p), offsetof(struct disk_signpost, crc)) &&
+	       p->bytes >= STORE_BYTES_MIN && p->bytes % BLOCK_BYTES == 0;
+}
+
 void super_seal(struct disk_super *s, uint32_t copy)
 {
 	s->magic = SUPER_MAGIC;
@@ -51,11 +90,16 @@ int super_check(const struct disk_super *s, uint32_t copy)
 	if (!is_power_of_two(s->segment_bytes) || s->segment_bytes < SEGMENT_BYTES_MIN ||
 	    s->segment_bytes > SEGMENT_BYTES_MAX)
 		return -ERR_CORRUPT;
-	if (s->bytes / s->segment_bytes >= UINT32_MAX)
+	if ((s->incompat & STORE_INCOMPAT_GROWN) == 0
+		    ? s->grown_bytes != 0
+		    : s->grown_bytes <= s->bytes || s->grown_bytes % BLOCK_BYTES != 0 ||
+			      s->grown_bytes > (uint64_t)1 << 56)
+		return -ERR_CORRUPT;
+	if (super_segment_count(s) >= UINT32_MAX)
 		return -ERR_CORRUPT;
 	if (s->journal_percent < 1 || s->journal_percent > 90)
 		return -ERR_CORRUPT;
-	if (!place_ok(s->root_address, PAGE_BYTES, s->bytes))
+	if (!place_ok(s->root_address, PAGE_BYTES, super_disk_bytes(s)))
 		return -ERR_CORRUPT;
 	return 0;
 }

@@ -45,7 +45,8 @@
 #define STORE_RO_COMPAT_KNOWN 0ull
 #define STORE_INCOMPAT_SHARING \
 	1ull /* references are counted: who does not know it would free them */
-#define STORE_INCOMPAT_KNOWN STORE_INCOMPAT_SHARING
+#define STORE_INCOMPAT_GROWN (1ull << 4) /* larger than it was formatted: grown_bytes counts */
+#define STORE_INCOMPAT_KNOWN (STORE_INCOMPAT_SHARING | STORE_INCOMPAT_GROWN)
 
 struct disk_super {
 	uint64_t magic;
@@ -56,18 +57,19 @@ struct disk_super {
 	uint8_t store[16];
 	uint64_t incarnation;
 	uint64_t sequence; /* of superblock writes */
-	uint64_t bytes;	   /* of the disk when formatted */
+	uint64_t bytes;	   /* of the disk when formatted: the places of regions follow from it */
 	uint64_t segment_bytes;
 	uint32_t journal_percent;
 	uint32_t zero0;
 	uint64_t root_address; /* checkpoint root page */
 	uint64_t root_crc;
 	uint64_t root_seq;
-	uint8_t zero[SUPER_BYTES - 128];
+	uint64_t grown_bytes; /* STORE_INCOMPAT_GROWN: of the disk now; else 0 */
+	uint8_t zero[SUPER_BYTES - 136];
 };
 _Static_assert(sizeof(struct disk_super) == SUPER_BYTES, "superblock");
 _Static_assert(offsetof(struct disk_super, store) == 48, "superblock");
-_Static_assert(offsetof(struct disk_super, zero) == 128, "superblock");
+_Static_assert(offsetof(struct disk_super, grown_bytes) == 128, "superblock");
 
 struct disk_floor {
 	uint8_t group[16];
@@ -90,6 +92,30 @@ _Static_assert(sizeof(struct disk_floor_header) == 64, "floor header");
 
 /* Where region `copy` of a disk of `bytes` begins: at 0, 1/3, 2/3 and the end. */
 uint64_t super_region_off(uint64_t bytes, uint32_t copy);
+/* What the store uses of its disk now, and whole segments in it. */
+uint64_t super_disk_bytes(const struct disk_super *s);
+uint64_t super_segment_count(const struct disk_super *s);
+/* Segments of a store that has grown to `bytes`: the end keeps room for a signpost. */
+uint64_t grown_segment_count(uint64_t bytes, uint64_t segment_bytes);
+
+/* A grown store has its regions where the size at formatting put them.  Copy 0 says that size; so that
+ * the others are found without it, two signposts say it, too: in region 0 and at the end of the disk. */
+#define SIGNPOST_MAGIC 0x3154534f50535754ull /* "TWSPOST1" */
+#define SIGNPOSTS 2u
+#define SIGNPOST_OFF (32u << 10) /* in region 0; in the last 256 KiB of the disk */
+struct disk_signpost {
+	uint64_t magic;
+	uint64_t crc; /* of the 4096 bytes with this field zero */
+	uint8_t store[16];
+	uint64_t bytes;	  /* of the disk when formatted */
+	uint64_t address; /* of this page */
+	uint8_t zero[SUPER_BYTES - 48];
+};
+_Static_assert(sizeof(struct disk_signpost) == SUPER_BYTES, "signpost");
+uint64_t signpost_off(uint64_t disk_bytes, uint32_t which);
+void signpost_seal(struct disk_signpost *p, const struct uuid *store, uint64_t bytes,
+		   uint64_t address);
+bool signpost_is_good(const struct disk_signpost *p, uint64_t address);
 
 /* Set magic, copy and crc of an otherwise filled superblock. */
 void super_seal(struct disk_super *s, uint32_t copy);

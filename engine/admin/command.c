@@ -345,9 +345,19 @@ static void quorum(struct session *s)
 	arena_fini(&arena);
 }
 
+static void grow(struct session *s, uint64_t bytes, uint32_t timeout_ms)
+{
+	struct conductor_request *r = change_new(s, REQUEST_STORE_GROW, timeout_ms);
+
+	r->bytes = bytes;
+	change_submit(s);
+}
+
 static void change_run(struct session *s, const Adm__Request *m)
 {
-	if (m->command_case == ADM__REQUEST__COMMAND_GROUP_CREATE)
+	if (m->command_case == ADM__REQUEST__COMMAND_STORE_GROW)
+		grow(s, m->store_grow->bytes, m->timeout_ms);
+	else if (m->command_case == ADM__REQUEST__COMMAND_GROUP_CREATE)
 		group_create(s, m->group_create, m->timeout_ms);
 	else if (m->command_case == ADM__REQUEST__COMMAND_GROUP_SET)
 		group_set(s, m->group_set, m->timeout_ms);
@@ -391,6 +401,7 @@ void command_run(struct session *s, const Adm__Request *m)
 	case ADM__REQUEST__COMMAND_VOLUME_CREATE:
 	case ADM__REQUEST__COMMAND_VOLUME_RESIZE:
 	case ADM__REQUEST__COMMAND_VOLUME_DELETE:
+	case ADM__REQUEST__COMMAND_STORE_GROW:
 		change_run(s, m);
 		return;
 	case ADM__REQUEST__COMMAND_OTHER:

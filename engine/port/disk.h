@@ -14,6 +14,10 @@
  *   good flush undefined; it is never retried (STYLE 16).
  * - A read may fail, return old data or another place's data (bad hardware): every structure
  *   carries its own checksum and its own address.
+ * - An EXTEND makes the disk at least `bytes` long (0: as long as it is by now) and sets disk->bytes;
+ *   -ERR_FULL: there is no room for it, -ERR_UNSUPPORTED: a device is as long as it is.  The longer disk is
+ *   durable after the next flush; what came new reads as anything.  Where `thin`, it may have no blocks
+ *   yet: only writing to all of it shows that there is room.
  * - Buffers are borrowed until completion; offset, each iov's base and length are multiples of
  *   4096.  Data under a write must not change until it completes.
  */
@@ -25,7 +29,7 @@
 #include "engine/base/attr.h"
 #include "engine/base/op.h"
 
-enum disk_kind { DISK_READ, DISK_WRITE, DISK_FLUSH, DISK_DISCARD };
+enum disk_kind { DISK_READ, DISK_WRITE, DISK_FLUSH, DISK_DISCARD, DISK_EXTEND };
 
 #define DISK_FUA 1u /* write: durable when complete */
 #define DISK_IOV_MAX 256u
@@ -37,7 +41,7 @@ struct disk_req {
 	enum disk_kind kind;
 	uint32_t flags;
 	uint64_t off;	   /* bytes from the start of the disk */
-	uint64_t bytes;	   /* sum of iov; for DISCARD the length */
+	uint64_t bytes;	   /* sum of iov; for DISCARD the length, for EXTEND that of the disk */
 	struct iovec *iov; /* borrowed until done */
 	uint32_t iov_count;
 	/* fields below are private to the disk; need no initialising */
@@ -53,6 +57,7 @@ struct disk_ops {
 struct disk {
 	const struct disk_ops *ops;
 	uint64_t bytes;	  /* usable size, a multiple of 4096 */
+	bool thin;	  /* a file: see EXTEND */
 	const char *name; /* for messages */
 };
 

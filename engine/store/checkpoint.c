@@ -591,6 +591,10 @@ static void write_super(struct checkpoint *cp)
 	next.root_crc = cp->root_crc;
 	next.root_seq = cp->seq + 1;
 	next.incompat |= STORE_INCOMPAT_SHARING;
+	if (space_grown_bytes(cp->s->space) != 0) { /* the root counts these segments, too */
+		next.grown_bytes = space_grown_bytes(cp->s->space);
+		next.incompat |= STORE_INCOMPAT_GROWN;
+	}
 	completion_arm(&cp->super, &cp->op, BIT_SUPER);
 	supers_write(cp->s->supers, &next, &cp->super);
 }

@@ -211,6 +211,7 @@ static void superblock_show(struct inspecting *i)
 	field_u64(i, "sequence", s->sequence);
 	field_u64(i, "good_copies", supers_good_copies(i->s->supers));
 	field_u64(i, "bytes", s->bytes);
+	field_u64(i, "grown_bytes", s->grown_bytes);
 	field_u64(i, "segment_bytes", s->segment_bytes);
 	field_u64(i, "journal_percent", s->journal_percent);
 	field_u64(i, "root_address", s->root_address);

@@ -215,7 +215,7 @@ static void table_start(struct store_opening *o)
 	l->table = checkpoint_table(o->s->checkpoint, o->table);
 	l->store = o->s->uuid;
 	l->root = tables[o->table];
-	l->disk_bytes = supers_content(o->s->supers)->bytes;
+	l->disk_bytes = super_disk_bytes(supers_content(o->s->supers));
 	l->leaf = table_leaf;
 	l->ctx = o;
 	completion_arm(&l->done, &o->op, 1);
@@ -236,7 +236,7 @@ static int table_leaf(void *ctx, uint32_t i, const void *page)
 		rc = root_list_group(&o->roots, i, page);
 	else if (o->table == TABLE_VOLUMES)
 		rc = root_list_volumes(&o->roots, i, page, o->root->volumes.entries,
-				       supers_content(o->s->supers)->bytes);
+				       super_disk_bytes(supers_content(o->s->supers)));
 	else if (o->table == TABLE_REFS)
 		rc = space_refs_decode(sp, i, page);
 	if (rc < 0)

@@ -10,6 +10,8 @@
  *                  store can still checkpoint, fold in place and discard.
  *              S4  Between capture and durable no chunk or page is given (checkpoint and fold are one
  *                  operation after the other), so then busy := used where something was given.
+ *              S5  Segments that the disk has grown by are taken only when a checkpoint that counts them
+ *                  is durable: recovery takes a journal segment beyond the count for damage.
  * Failure.     A full table is an answer. A wrong give is our bug: asserted.
  * Limits.      256 chunks and 4096 pages per segment.
  */
@@ -117,6 +119,7 @@ void space_set_share(struct space *sp, uint32_t journal_percent)
 {
 	uint64_t n = (uint64_t)sp->segment_count * journal_percent / 100;
 
+	sp->share_percent = journal_percent;
 	sp->share_segments = n < 2 ? 2 : (uint32_t)n;
 }
 
@@ -628,6 +631,9 @@ void space_durable(struct space *sp)
 
 	assert(sp->captured);
 	sp->captured = false;
+	woke = sp->fresh_count > 0;
+	if (woke)
+		space_grown(sp);
 	for (uint32_t page = 0; page < space_segments_pages(sp); page++) {
 		uint32_t end = (page + 1) * SEGMENTS_PER_PAGE;
 

@@ -33,7 +33,8 @@ struct meta_slot {
 };
 
 struct space {
-	uint64_t bytes, segment_bytes;
+	uint64_t bytes, segment_bytes; /* bytes: when formatted */
+	uint64_t grown_bytes;	       /* of the disk; 0: as formatted */
 	uint32_t segment_count, chunks_per_segment, pages_per_segment;
 	struct segment *segments;
 	uint8_t *segments_dirty, *segments_freed; /* one byte per table page */
@@ -46,7 +47,8 @@ struct space {
 	uint64_t chunks_used, chunks_busy, pages_used;
 	uint32_t free_from, home_from, meta_from; /* nothing takeable below */
 
-	uint32_t share_segments, replicas;
+	uint32_t fresh_count; /* free segments that the disk has grown by: S5 */
+	uint32_t share_segments, share_percent, replicas;
 	uint64_t seq; /* checkpoint that the next capture belongs to */
 	bool captured, recovering;
 

@@ -12,6 +12,11 @@
 /* All segments free, but for those under superblock regions. -ERR_NOMEM, -ERR_INVALID. */
 MUST_CHECK int space_open(uint64_t bytes, uint64_t segment_bytes, struct space **ret_space);
 void space_close(struct space **sp);
+/* The disk has `bytes` now: more segments, takeable when the next checkpoint is durable (or, at open,
+ * after space_grown).  Not between capture and durable.  -ERR_INVALID (no whole segment more), -ERR_NOMEM. */
+MUST_CHECK int space_grow(struct space *sp, uint64_t bytes);
+void space_grown(struct space *sp);
+uint64_t space_grown_bytes(const struct space *sp); /* 0: as formatted */
 
 uint32_t space_segment_count(const struct space *sp);
 uint64_t space_memory_bytes(const struct space *sp);

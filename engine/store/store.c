@@ -18,6 +18,7 @@
 #include "engine/base/log.h"
 #include "engine/store/checkpoint.h"
 #include "engine/store/fold.h"
+#include "engine/store/grow.h"
 #include "engine/store/import.h"
 #include "engine/store/map_edit.h"
 #include "engine/store/record.h"
@@ -99,8 +100,13 @@ int store_create_parts(struct store *s)
 
 	memcpy(s->uuid.b, super->store, sizeof(s->uuid.b));
 	rc = space_open(super->bytes, super->segment_bytes, &s->space);
+	if (rc == 0 && super->grown_bytes != 0) {
+		rc = space_grow(s->space, super->grown_bytes);
+		if (rc == 0)
+			space_grown(s->space);
+	}
 	if (rc < 0)
-		return rc;
+		return rc == -ERR_INVALID ? -ERR_CORRUPT : rc;
 	space_set_share(s->space, s->opts.journal_percent != 0 ? s->opts.journal_percent
 							       : super->journal_percent);
 	memory = space_memory_bytes(s->space);
@@ -109,7 +115,7 @@ int store_create_parts(struct store *s)
 	s->index_max = (uint32_t)(memory / 8 * 3 / INDEX_ENTRY_BYTES);
 	co.space = s->space;
 	co.store = s->uuid;
-	co.disk_bytes = super->bytes;
+	co.disk_bytes = super_disk_bytes(super);
 	co.memory_bytes = memory / 2;
 	rc = map_cache_open(&co, &s->cache);
 	if (rc == 0)
@@ -132,6 +138,7 @@ void store_free(struct store **sp)
 	if (s == NULL)
 		return;
 	store_opening_abandon(s);
+	growing_free(s);
 	if (s->cache != NULL)
 		s->cache->closing = true;
 	import_pool_close(&s->import_pool);
@@ -198,7 +205,7 @@ static void closing_step(struct op *op)
 		return; /* wait: the part */
 	switch (c->phase) {
 	case CLOSE_QUIET:
-		if (!replicas_are_idle(s, op))
+		if (!growing_is_idle(s, op) || !replicas_are_idle(s, op))
 			return; /* wait: their I/O */
 		c->phase = CLOSE_CHECKPOINT;
 		completion_arm(&c->part, op, 1);
@@ -263,6 +270,7 @@ void store_fail(struct store *s, int rc, const char *what)
 		fold_kick(s->fold);
 	if (s->checkpoint != NULL)
 		checkpoint_wake(s->checkpoint);
+	growing_stop(s);
 	store_imports_go(s);
 }
 
@@ -290,7 +298,7 @@ void store_status(const struct store *s, struct store_status *ret)
 	memset(ret, 0, sizeof(*ret));
 	ret->uuid = s->uuid;
 	ret->incarnation = supers_content(s->supers)->incarnation;
-	ret->bytes = supers_content(s->supers)->bytes;
+	ret->bytes = super_disk_bytes(supers_content(s->supers));
 	ret->used_bytes = space_used_bytes(s->space);
 	ret->free_bytes = space_free_bytes(s->space);
 	ret->journal_bytes = space_journal_share_bytes(s->space);
@@ -309,7 +317,8 @@ void store_status(const struct store *s, struct store_status *ret)
 
 enum store_room store_room(const struct store *s)
 {
-	uint64_t bytes = supers_content(s->supers)->bytes, free_bytes = space_free_bytes(s->space);
+	uint64_t bytes = super_disk_bytes(supers_content(s->supers));
+	uint64_t free_bytes = space_free_bytes(s->space);
 
 	return free_bytes < bytes / 16	? STORE_ROOM_LITTLE
 	       : free_bytes < bytes / 8 ? STORE_ROOM_LOW

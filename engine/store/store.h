@@ -92,6 +92,23 @@ struct store_status {
 };
 void store_status(const struct store *s, struct store_status *ret);
 
+/*
+ * Make the store larger, online, in the background: to `bytes` (a multiple of 4096; a file is enlarged and
+ * written once, slowly; a device must have them), or, 0, to what its file or device has now.  0: under way,
+ * or done already; look at store_growth.  -ERR_INVALID (smaller than it is: a store never shrinks),
+ * -ERR_BUSY (another growth is under way), -ERR_READONLY, -ERR_NOMEM, -ERR_FAILED, -ERR_CLOSED.
+ */
+MUST_CHECK int store_grow(struct store *s, uint64_t bytes);
+struct store_growth {
+	bool busy;
+	int rc; /* of the last one: 0; -ERR_RANGE (no whole segment more), -ERR_FULL (the file system),
+		 * -ERR_UNSUPPORTED (the device is smaller), -ERR_IO, -ERR_FAILED, -ERR_CLOSED */
+	uint64_t asked, from,
+		to;	  /* to: 0 until it is known; all 0: none since the store was opened */
+	uint64_t written; /* of a file: how much of the new part */
+};
+void store_growth(const struct store *s, struct store_growth *ret);
+
 /* Floors (QUORUM J10): {epoch, cfg, promise} per group, durable before `done`; never go down
  * (lower values are raised to what is there).  Many sets in flight share one write. */
 struct store_floor {

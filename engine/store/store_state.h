@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/store/store_state.h: the fields of a store, for the files that together are the store:
- * store.c, open.c, format.c, fold.c, checkpoint.c, import.c, stage.c, digest.c.
+ * store.c, open.c, format.c, grow.c, fold.c, checkpoint.c, import.c, stage.c, digest.c.
  */
 #ifndef TS_STORE_STORE_STATE_H
 #define TS_STORE_STORE_STATE_H
@@ -14,6 +14,7 @@
 
 struct checkpoint;
 struct fold;
+struct growing;
 struct import_pool;
 struct store_opening;
 struct index_item;
@@ -74,6 +75,7 @@ struct store {
 	struct list import_queue; /* import_job.link: waiting for the capture to end */
 	struct import_pool *import_pool;
 	struct store_opening *opening; /* until ready */
+	struct growing *growing;       /* the last one; NULL: none yet */
 };
 
 MUST_CHECK int store_create(struct env *env, struct disk *disk, const struct store_opts *opts,

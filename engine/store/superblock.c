@@ -7,11 +7,15 @@
  *              U2  The content with the highest sequence that two copies agree on wins.
  *              U3  A sequence is never used twice for different contents by the same quorum: it
  *                  starts above every valid copy that was seen.
+ *              U5  Where the copies are is not guessed from the disk's present size while copy 0 or a
+ *                  signpost says how large it was at formatting: else what clients wrote at the guessed
+ *                  places could be taken for superblocks.
  *              U4  Floors never go down; a set completes when all four copies of a slot are durable;
  *                  the other slot still holds the values before it.
- * States.      one operation for superblocks: IDLE -> FLUSH -> READ -> [REREAD ->] FLOORS0 -> FLOORS1
- *              -> REPAIR -> IDLE (load);  IDLE -> WIPE -> IDLE (format);  IDLE -> FIRST -> VERIFY1 ->
- *              SECOND -> VERIFY2 -> IDLE (write).  One for floors: it writes while there is news.
+ * States.      one operation for superblocks: IDLE -> FLUSH -> PLACE -> READ -> [REREAD ->] FLOORS0
+ *              -> FLOORS1 -> REPAIR -> IDLE (load);  IDLE -> WIPE -> IDLE (format);  IDLE -> FIRST -> VERIFY1
+ *              -> SECOND -> VERIFY2 -> IDLE (write).  One for floors: it writes while there is news.
+ *              One for signposts.
  * Failure.     A failed write poisons (opts.failed); reading tolerates two lost copies.
  * Limits.      FLOORS_MAX groups; waiting floor sets are an array that grows (control plane).
  */
@@ -28,6 +32,7 @@
 enum supers_phase {
 	SUPERS_IDLE,
 	SUPERS_FLUSH,
+	SUPERS_PLACE,
 	SUPERS_READ,
 	SUPERS_REREAD,
 	SUPERS_FLOORS0,
@@ -62,10 +67,14 @@ struct supers {
 	struct op op;
 	enum supers_phase phase;
 	struct completion *done;
-	struct disk_req reqs[SUPER_COPIES];
+	struct disk_req reqs[SUPER_COPIES], post_reqs[SIGNPOSTS];
 	struct disk_super *images; /* SUPER_COPIES, aligned */
 	struct disk_super *back;   /* as many, for reading back */
 	struct disk_super next;
+
+	struct op post_op;
+	struct disk_signpost *posts; /* SIGNPOSTS, aligned */
+	struct completion *post_done;
 
 	struct op floor_op;
 	struct disk_req floor_reqs[SUPER_COPIES];
@@ -80,6 +89,11 @@ struct supers {
 
 static void supers_step(struct op *op);
 static void floor_step(struct op *op);
+static void post_step(struct op *op);
+static void place_read(struct supers *su);
+static void place_take(struct supers *su);
+static void posts_io(struct supers *su, struct op *op, enum disk_kind kind, uint64_t disk_bytes);
+static int posts_rc(const struct supers *su);
 static int load_pick(struct supers *su);
 static int load_check_features(struct supers *su);
 static void load_repair(struct supers *su);
@@ -101,17 +115,19 @@ int supers_open(const struct supers_opts *opts, struct supers **ret_supers)
 	su->opts = *opts;
 	su->images = aligned_alloc(BLOCK_BYTES, SUPER_COPIES * SUPER_BYTES);
 	su->back = aligned_alloc(BLOCK_BYTES, SUPER_COPIES * SUPER_BYTES);
+	su->posts = aligned_alloc(BLOCK_BYTES, SIGNPOSTS * SUPER_BYTES);
 	su->slots = aligned_alloc(BLOCK_BYTES, SUPER_COPIES * FLOOR_SLOT_BYTES);
 	su->floors = calloc(FLOORS_MAX, sizeof(*su->floors));
 	su->waits.done = calloc(FLOOR_WAIT_STEP, sizeof(struct completion *));
 	su->waits.max = FLOOR_WAIT_STEP;
-	if (su->images == NULL || su->back == NULL || su->slots == NULL || su->floors == NULL ||
-	    su->waits.done == NULL) {
+	if (su->images == NULL || su->back == NULL || su->posts == NULL || su->slots == NULL ||
+	    su->floors == NULL || su->waits.done == NULL) {
 		supers_close(&su, true);
 		return -ERR_NOMEM;
 	}
 	su->region_bytes = opts->disk->bytes;
 	op_init(&su->op, opts->env->ready, supers_step);
+	op_init(&su->post_op, opts->env->ready, post_step);
 	op_init(&su->floor_op, opts->env->ready, floor_step);
 	*ret_supers = su;
 	return 0;
@@ -126,10 +142,12 @@ void supers_close(struct supers **sup, bool abandoned)
 		return;
 	if (!abandoned) {
 		op_unqueue(&su->op);
+		op_unqueue(&su->post_op);
 		op_unqueue(&su->floor_op);
 	}
 	free(su->images);
 	free(su->back);
+	free(su->posts);
 	free(su->slots);
 	free(su->floors);
 	free(su->waits.done);
@@ -139,8 +157,8 @@ void supers_close(struct supers **sup, bool abandoned)
 
 bool supers_is_idle(const struct supers *su)
 {
-	return su->phase == SUPERS_IDLE && !su->floor_writing && !su->floor_dirty &&
-	       su->waits.count == 0;
+	return su->phase == SUPERS_IDLE && su->post_done == NULL && !su->floor_writing &&
+	       !su->floor_dirty && su->waits.count == 0;
 }
 
 void supers_load(struct supers *su, struct completion *done)
@@ -152,8 +170,7 @@ void supers_load(struct supers *su, struct completion *done)
 		return;
 	}
 	if (su->opts.read_only) {
-		su->phase = SUPERS_READ;
-		copies_io(su, DISK_READ, 0, SUPER_COPIES, su->images);
+		place_read(su);
 		return;
 	}
 	/* A process that died may have left written, unflushed bytes: read only what will stay. */
@@ -169,7 +186,35 @@ void supers_format(struct supers *su, const struct disk_super *content, struct c
 	su->content = *content;
 	su->phase = SUPERS_WIPE;
 	memset(su->images, 0, SUPER_COPIES * SUPER_BYTES);
+	memset(su->posts, 0, SIGNPOSTS * SUPER_BYTES);
 	copies_io(su, DISK_WRITE, 0, SUPER_COPIES, su->images);
+	posts_io(su, &su->op, DISK_WRITE, su->opts.disk->bytes);
+}
+
+void supers_signpost(struct supers *su, uint64_t disk_bytes, struct completion *done)
+{
+	assert(su->post_done == NULL && su->phase != SUPERS_PLACE && su->phase != SUPERS_WIPE);
+	assert(!su->opts.read_only && disk_bytes <= su->opts.disk->bytes);
+	su->post_done = done;
+	for (uint32_t i = 0; i < SIGNPOSTS; i++) {
+		struct uuid store;
+
+		memcpy(store.b, su->content.store, sizeof(store.b));
+		signpost_seal(&su->posts[i], &store, su->content.bytes,
+			      signpost_off(disk_bytes, i));
+	}
+	posts_io(su, &su->post_op, DISK_WRITE, disk_bytes);
+}
+
+static void post_step(struct op *op)
+{
+	struct supers *su = container_of(op, struct supers, post_op);
+	struct completion *done = su->post_done;
+
+	if (op->waits != 0 || done == NULL)
+		return; /* wait: both */
+	su->post_done = NULL;
+	completion_fire(done, posts_rc(su));
 }
 
 void supers_write(struct supers *su, const struct disk_super *content, struct completion *done)
@@ -203,6 +248,10 @@ static int load_step(struct supers *su, int rc)
 	case SUPERS_FLUSH:
 		if (rc < 0)
 			return rc;
+		place_read(su);
+		return 1;
+	case SUPERS_PLACE:
+		place_take(su);
 		su->phase = SUPERS_READ;
 		copies_io(su, DISK_READ, 0, SUPER_COPIES, su->images);
 		return 1;
@@ -290,6 +339,8 @@ static int write_step(struct supers *su)
 		return 0;
 	case SUPERS_WIPE:
 		rc = copies_rc(su, 0, SUPER_COPIES);
+		if (rc == 0)
+			rc = posts_rc(su);
 		if (rc < 0)
 			return rc;
 		su->phase = SUPERS_IDLE; /* the caller waits for the floors, too */
@@ -300,6 +351,7 @@ static int write_step(struct supers *su)
 		return 1;
 	case SUPERS_IDLE:
 	case SUPERS_FLUSH:
+	case SUPERS_PLACE:
 	case SUPERS_READ:
 	case SUPERS_REREAD:
 	case SUPERS_FLOORS0:
@@ -326,6 +378,52 @@ static void supers_step(struct op *op)
 	finish(su, rc);
 }
 
+/* --- where the copies are --- */
+
+static void place_read(struct supers *su)
+{
+	su->phase = SUPERS_PLACE;
+	su->region_bytes = su->opts.disk->bytes;
+	copies_io(su, DISK_READ, 0, 1, su->images);
+	posts_io(su, &su->op, DISK_READ, su->opts.disk->bytes);
+}
+
+/* U5.  What cannot be read says nothing. */
+static void place_take(struct supers *su)
+{
+	uint64_t disk_bytes = su->opts.disk->bytes, said = 0;
+
+	if (su->reqs[0].done.rc == 0 && super_check(&su->images[0], 0) == 0)
+		said = su->images[0].bytes;
+	for (uint32_t i = 0; i < SIGNPOSTS && said == 0; i++)
+		if (su->post_reqs[i].done.rc == 0 &&
+		    signpost_is_good(&su->posts[i], signpost_off(disk_bytes, i)))
+			said = su->posts[i].bytes;
+	if (said > disk_bytes)
+		log_error(su->opts.env->log, "store", "%s has %llu bytes, its store needs %llu",
+			  su->opts.disk->name, (unsigned long long)disk_bytes,
+			  (unsigned long long)said);
+	else if (said != 0)
+		su->region_bytes = said;
+}
+
+static void posts_io(struct supers *su, struct op *op, enum disk_kind kind, uint64_t disk_bytes)
+{
+	for (uint32_t i = 0; i < SIGNPOSTS; i++) {
+		completion_arm(&su->post_reqs[i].done, op, 1u << (SUPER_COPIES + i));
+		disk_io(su->opts.disk, &su->post_reqs[i], kind, kind == DISK_WRITE ? DISK_FUA : 0,
+			signpost_off(disk_bytes, i), &su->posts[i], SUPER_BYTES);
+	}
+}
+
+static int posts_rc(const struct supers *su)
+{
+	for (uint32_t i = 0; i < SIGNPOSTS; i++)
+		if (su->post_reqs[i].done.rc < 0)
+			return su->post_reqs[i].done.rc;
+	return 0;
+}
+
 /* Choose among the copies read into images: 0; 1: reading again elsewhere; or an error. U2. */
 static int load_pick(struct supers *su)
 {
@@ -346,17 +444,17 @@ static int load_pick(struct supers *su)
 
 		for (uint32_t k = 0; k < SUPER_COPIES && state[i] == 0; k++)
 			equal += state[k] == 0 && super_equal(&su->images[i], &su->images[k]);
-		if (equal < SUPER_QUORUM)
-			continue;
+		if (equal < SUPER_QUORUM || su->images[i].bytes != su->region_bytes)
+			continue; /* U5: copies are where their size puts them */
 		if (best == SUPER_COPIES || su->images[i].sequence > su->images[best].sequence) {
 			best = i;
 			votes = equal;
 		}
 	}
-	if (best == SUPER_COPIES && su->phase == SUPERS_READ && state[0] == 0 &&
-	    su->images[0].bytes < su->region_bytes) {
-		/* The disk has grown since it was formatted: the copies lie elsewhere. */
-		su->region_bytes = su->images[0].bytes;
+	if (best == SUPER_COPIES && su->phase == SUPERS_READ &&
+	    su->region_bytes != su->opts.disk->bytes) {
+		/* What said another size was a leftover: the copies lie where the disk's own puts them. */
+		su->region_bytes = su->opts.disk->bytes;
 		su->phase = SUPERS_REREAD;
 		copies_io(su, DISK_READ, 0, SUPER_COPIES, su->images);
 		return 1;
@@ -376,10 +474,10 @@ static int load_pick(struct supers *su)
 	}
 	su->content = su->images[best];
 	su->good = votes;
-	if (su->content.bytes > su->opts.disk->bytes) {
+	if (super_disk_bytes(&su->content) > su->opts.disk->bytes) {
 		log_error(su->opts.env->log, "store", "%s has %llu bytes, its store needs %llu",
 			  su->opts.disk->name, (unsigned long long)su->opts.disk->bytes,
-			  (unsigned long long)su->content.bytes);
+			  (unsigned long long)super_disk_bytes(&su->content));
 		return -ERR_CORRUPT;
 	}
 	return 0;

@@ -46,6 +46,9 @@ uint32_t supers_good_copies(const struct supers *su);
  * reading it back.  A crash leaves two equal copies of the old or of the new.  done: 0, -ERR_IO. */
 void supers_write(struct supers *su, const struct disk_super *content, struct completion *done);
 
+/* Before a checkpoint that says the disk has grown to disk_bytes: signposts (proto/store.h), durable. */
+void supers_signpost(struct supers *su, uint64_t disk_bytes, struct completion *done);
+
 void supers_floor_get(const struct supers *su, const struct uuid *group, struct store_floor *ret);
 void supers_floor_set(struct supers *su, const struct uuid *group, const struct store_floor *floor,
 		      struct completion *done);

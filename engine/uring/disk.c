@@ -77,6 +77,8 @@ static int disk_size(struct uring_disk *d, const struct uring_disk_options *o);
 static int disk_create(struct uring_disk *d, const struct uring_disk_options *o);
 static void disk_features(struct uring_disk *d);
 static void disk_submit_req(struct disk *disk, struct disk_req *req);
+static void disk_extend(struct uring_disk *d, struct disk_req *req);
+static void extend_done(struct disk_req *req, struct transfer *t, int res);
 static void transfer_prep(struct uring_req *r, struct io_uring_sqe *sqe);
 static void transfer_prep_data(struct transfer *t, struct disk_req *req, struct io_uring_sqe *sqe);
 static void transfer_done(struct uring_req *r, int res);
@@ -251,6 +253,7 @@ static int disk_size(struct uring_disk *d, const struct uring_disk_options *o)
 		}
 	}
 	d->disk.bytes = bytes - bytes % BLOCK_BYTES;
+	d->disk.thin = !d->is_block;
 	if (d->disk.bytes > 0)
 		return 0;
 	log_error(uring_log(d->loop), "disk", "%s is empty", d->path);
@@ -316,12 +319,66 @@ static void disk_features(struct uring_disk *d)
 		   queue_says(dev, "write_cache", "write through");
 }
 
-/* --- requests --- */
+/* --- growing --- */
 
 static struct transfer *transfer_of(struct disk_req *req)
 {
 	return (struct transfer *)(void *)req->private;
 }
+
+/* Bytes of the file or device now, whole blocks; or an error. */
+static int disk_measure(const struct uring_disk *d, uint64_t *ret_bytes)
+{
+	struct stat st;
+	uint64_t bytes;
+
+	if (d->is_block) {
+		if (ioctl(d->fd, BLKGETSIZE64, &bytes) < 0)
+			return err_from_errno(errno);
+	} else {
+		if (fstat(d->fd, &st) < 0)
+			return err_from_errno(errno);
+		bytes = (uint64_t)st.st_size;
+	}
+	*ret_bytes = bytes - bytes % BLOCK_BYTES;
+	return 0;
+}
+
+/* off becomes the size before: what extend_done goes back to. */
+static void disk_extend(struct uring_disk *d, struct disk_req *req)
+{
+	struct transfer *t = transfer_of(req);
+	int rc = disk_measure(d, &req->off);
+
+	if (rc == 0 && d->is_block && req->bytes > req->off)
+		rc = -ERR_UNSUPPORTED;
+	if (rc < 0 || req->bytes <= req->off) {
+		if (rc == 0 && req->off > d->disk.bytes)
+			d->disk.bytes = req->off;
+		transfer_finish(req, t, rc);
+		return;
+	}
+	uring_submit(d->loop, &t->req);
+}
+
+static void extend_done(struct disk_req *req, struct transfer *t, int res)
+{
+	struct uring_disk *d = t->disk;
+
+	if (res == -EOPNOTSUPP) /* no blocks reserved: writing to all of it will show */
+		res = ftruncate(d->fd, (off_t)req->bytes) < 0 ? -errno : 0;
+	if (res < 0) {
+		log_error(uring_log(d->loop), "disk", "cannot enlarge %s to %llu bytes: %s",
+			  d->path, (unsigned long long)req->bytes, strerror(-res));
+		(void)!ftruncate(d->fd, (off_t)req->off); /* give back what was reserved */
+		transfer_finish(req, t, res == -ENOSPC || res == -EFBIG ? -ERR_FULL : -ERR_IO);
+		return;
+	}
+	d->disk.bytes = req->bytes;
+	transfer_finish(req, t, 0);
+}
+
+/* --- requests --- */
 
 static void disk_submit_req(struct disk *disk, struct disk_req *req)
 {
@@ -338,8 +395,10 @@ static void disk_submit_req(struct disk *disk, struct disk_req *req)
 	t->req.prep = transfer_prep;
 	t->req.done = transfer_done;
 	d->in_flight++;
-	if (req->kind != DISK_FLUSH &&
-	    (req->off > disk->bytes || req->bytes > disk->bytes - req->off))
+	if (req->kind == DISK_EXTEND)
+		disk_extend(d, req);
+	else if (req->kind != DISK_FLUSH &&
+		 (req->off > disk->bytes || req->bytes > disk->bytes - req->off))
 		transfer_finish(req, t, -ERR_IO);
 	else if (req->kind == DISK_DISCARD && (!d->discard || req->bytes == 0))
 		transfer_finish(req, t, 0);
@@ -369,6 +428,10 @@ static void transfer_prep(struct uring_req *r, struct io_uring_sqe *sqe)
 	case DISK_DISCARD:
 		io_uring_prep_fallocate(sqe, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 					(off_t)req->off, (off_t)req->bytes);
+		return;
+	case DISK_EXTEND:
+		io_uring_prep_fallocate(sqe, fd, 0, (off_t)req->off,
+					(off_t)(req->bytes - req->off));
 		return;
 	}
 	UNREACHABLE("kind of request");
@@ -417,6 +480,10 @@ static void transfer_done(struct uring_req *r, int res)
 	if ((res == -EAGAIN || res == -EINTR) && t->retries < RETRIES_MAX && data) {
 		t->retries++;
 		uring_submit(t->disk->loop, r);
+		return;
+	}
+	if (req->kind == DISK_EXTEND) {
+		extend_done(req, t, res);
 		return;
 	}
 	if (req->kind == DISK_DISCARD) {

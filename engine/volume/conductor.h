@@ -76,6 +76,7 @@ enum request_kind {
 	REQUEST_VOLUME_CREATE,
 	REQUEST_VOLUME_RESIZE, /* group/volume, bytes: grow only */
 	REQUEST_VOLUME_DELETE, /* -ERR_IN_USE while clients are attached */
+	REQUEST_STORE_GROW,    /* bytes; of this site alone, needs no group and no quorum */
 };
 
 /* One request of the desk; borrowed until done.  done.rc: 0 (also when it exists already with the
@@ -87,6 +88,7 @@ struct conductor_request {
 	enum request_kind kind;
 	struct group_create_spec group;
 	struct volume_create_spec volume;
+	uint64_t bytes; /* STORE_GROW: 0: what the disk has */
 	bool force;
 	bool set_on_peer_loss, set_min_isr; /* GROUP_SET: which fields of `group` count */
 	uint64_t deadline_ms;

@@ -52,6 +52,7 @@ struct room {
 	bool full;  /* writes are answered -ERR_FULL */
 	bool tight; /* less than the reserve is free, however much is folded */
 	bool fold_failed;
+	bool growing;	       /* the store is: told when it ends */
 	uint32_t folds, tries; /* in flight; since there was room */
 	uint64_t chunks;       /* that may be given to writes before looking again */
 	struct mono_ns looked;

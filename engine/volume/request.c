@@ -37,6 +37,7 @@ static int request_run(struct conductor_request *r);
 static int request_group_create(struct conductor_request *r);
 static int request_group_change(struct conductor_request *r);
 static int request_volume(struct conductor_request *r);
+static int request_store_grow(struct conductor_request *r);
 
 static struct request_state *request_state(struct conductor_request *r)
 {
@@ -90,8 +91,10 @@ static void request_step(struct op *op)
 			snprintf(
 				r->text, sizeof(r->text),
 				"no answer in time: the change may still happen; see 'twinshore status'");
-		rc = s->phase == REQ_NEW && !authority_has_quorum(r->c->authority) ? -ERR_NO_QUORUM
-										   : -ERR_TIMEOUT;
+		rc = s->phase == REQ_NEW && r->kind != REQUEST_STORE_GROW &&
+				     !authority_has_quorum(r->c->authority)
+			     ? -ERR_NO_QUORUM
+			     : -ERR_TIMEOUT;
 	}
 	if (rc == -ERR_AGAIN)
 		return; /* wait: authority, commit, or the deadline (the conductor's ping wakes us) */
@@ -113,6 +116,8 @@ static int request_run(struct conductor_request *r)
 	case REQUEST_VOLUME_RESIZE:
 	case REQUEST_VOLUME_DELETE:
 		return request_volume(r);
+	case REQUEST_STORE_GROW:
+		return request_store_grow(r);
 	}
 	UNREACHABLE("request kind");
 }
@@ -431,4 +436,54 @@ static int request_volume(struct conductor_request *r)
 	}
 	op_wake(&g->op);
 	return rc == 0 ? -ERR_AGAIN : rc;
+}
+
+/* What a person can do about it. */
+static int grow_fail(struct conductor_request *r, int rc, uint64_t now)
+{
+	if (rc == -ERR_INVALID && r->bytes < now)
+		return request_fail(r, rc, "the store has %llu bytes: a store only grows",
+				    (unsigned long long)now);
+	if (rc == -ERR_INVALID)
+		return request_fail(r, rc, "the size of a store is a multiple of 4 KiB");
+	if (rc == -ERR_BUSY)
+		return request_fail(r, rc, "the store is growing to another size just now");
+	if (rc == -ERR_RANGE)
+		return request_fail(
+			r, -ERR_INVALID,
+			r->bytes == 0
+				? "the file or device of the store is not larger than the store: say how large with --size, or enlarge the device first"
+				: "that is not one segment more than the store has");
+	if (rc == -ERR_FULL)
+		return request_fail(r, rc, "the file system of the store has no room for that");
+	if (rc == -ERR_UNSUPPORTED)
+		return request_fail(
+			r, -ERR_INVALID,
+			"the device of the store is smaller than that: enlarge it first");
+	return request_fail(r, rc, "the store did not grow: %s", err_text(rc));
+}
+
+/* It goes on in the store, whoever waits for it. */
+static int request_store_grow(struct conductor_request *r)
+{
+	struct request_state *s = request_state(r);
+	struct store_growth growth;
+	struct store_status st;
+	int rc;
+
+	store_status(r->c->store, &st);
+	if (s->phase == REQ_NEW) {
+		rc = store_grow(r->c->store, r->bytes);
+		if (rc < 0)
+			return grow_fail(r, rc, st.bytes);
+		s->phase = REQ_ASKED;
+	}
+	store_growth(r->c->store, &growth);
+	if (!growth.busy)
+		return growth.rc < 0 ? grow_fail(r, growth.rc, st.bytes) : 0;
+	snprintf(r->text, sizeof(r->text),
+		 "the store goes on growing: %llu of %llu MiB of the new part are written",
+		 (unsigned long long)(growth.written >> 20),
+		 (unsigned long long)((growth.to - growth.from) >> 20));
+	return -ERR_AGAIN;
 }

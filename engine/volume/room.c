@@ -139,8 +139,21 @@ void room_harvest(struct group *g)
 			op_wake(&container_of(n, struct group, link)->op);
 }
 
+/* Told once when it is over. */
+static void growth_poll(struct conductor *c)
+{
+	struct store_growth g;
+
+	store_growth(c->store, &g);
+	if (c->room.growing && !g.busy)
+		conductor_event(c, EVENT_STORE, NULL, "growing", g.rc == 0 ? "grown" : "as before",
+				g.to, 0, "%s", g.rc == 0 ? "the store is larger" : err_text(g.rc));
+	c->room.growing = g.busy;
+}
+
 void room_poll(struct conductor *c)
 {
+	growth_poll(c);
 	if (c->room.full)
 		(void)room_look(c);
 }

@@ -83,6 +83,25 @@ static void act_switch(struct rb *b)
 	fake_run_for(b->f, SEC_NS);
 }
 
+/* A file grows by two segments: it is enlarged, written, and a checkpoint counts it. */
+static void act_grow(struct rb *b)
+{
+	struct store_growth g;
+
+	b->f->sim_disk->disk.thin = true;
+	b->f->sim_disk->grow_max = 101ull << 20;
+	if (store_grow(b->store, 101ull << 20) < 0)
+		return;
+	for (uint32_t i = 0; i < 100; i++) {
+		fake_run_for(b->f, 10 * MS_NS);
+		store_growth(b->store, &g);
+		if (!g.busy)
+			break;
+	}
+	rb_work(b, 5);
+	rb_settle(b);
+}
+
 /* One world, as far as the action; the same for every n. */
 static struct rb *prepared(uint64_t seed)
 {
@@ -192,6 +211,18 @@ START_TEST(failure_of_every_io_of_a_full_copy_and_its_switch)
 }
 END_TEST
 
+START_TEST(crash_at_every_io_of_growing)
+{
+	crash_everywhere(act_grow);
+}
+END_TEST
+
+START_TEST(failure_of_every_io_of_growing)
+{
+	fail_everywhere(act_grow);
+}
+END_TEST
+
 /* Recovery is interrupted again and again, at every I/O, and converges. */
 START_TEST(crash_at_every_io_of_opening)
 {
@@ -258,6 +289,8 @@ int main(void)
 	tcase_add_test(c, failure_of_every_io_of_create_and_delete);
 	tcase_add_test(c, crash_at_every_io_of_a_full_copy_and_its_switch);
 	tcase_add_test(c, failure_of_every_io_of_a_full_copy_and_its_switch);
+	tcase_add_test(c, crash_at_every_io_of_growing);
+	tcase_add_test(c, failure_of_every_io_of_growing);
 	tcase_add_test(c, crash_at_every_io_of_opening);
 	tcase_add_test(c, crash_at_every_io_of_formatting_gives_a_store_or_none);
 	suite_add_tcase(suite, c);

@@ -99,6 +99,22 @@ void sim_disk_copy(struct sim_disk *to, struct sim_disk *from)
 	}
 }
 
+/* What is cut off is lost; what comes new is zero. */
+void sim_disk_resize(struct sim_disk *d, uint64_t bytes)
+{
+	uint32_t count = (uint32_t)(bytes / SIM_DISK_CHUNK);
+
+	assert(bytes % SIM_DISK_CHUNK == 0);
+	for (uint32_t i = count; i < d->chunk_count; i++)
+		free(d->chunks[i]);
+	d->chunks = realloc(d->chunks, count * sizeof(*d->chunks));
+	assert(d->chunks != NULL);
+	for (uint32_t i = d->chunk_count; i < count; i++)
+		d->chunks[i] = NULL;
+	d->chunk_count = count;
+	d->disk.bytes = bytes;
+}
+
 /* --- durability --- */
 
 static void undo_push(struct sim_disk *d, uint64_t off, uint64_t bytes, bool durable)
@@ -166,7 +182,7 @@ static bool req_is_sane(const struct sim_disk *d, const struct disk_req *req)
 {
 	uint64_t sum = 0;
 
-	if (req->kind == DISK_FLUSH)
+	if (req->kind == DISK_FLUSH || req->kind == DISK_EXTEND)
 		return true;
 	if (req->off % BLOCK_BYTES != 0 || req->bytes % BLOCK_BYTES != 0 || req->bytes == 0 ||
 	    req->off > d->disk.bytes || req->bytes > d->disk.bytes - req->off)
@@ -196,6 +212,17 @@ static void io_write_done(struct sim_disk *d, struct sim_io *io)
 	}
 }
 
+static int disk_extend(struct sim_disk *d, uint64_t bytes)
+{
+	uint64_t to = bytes != 0 ? bytes : d->grow_max;
+
+	if (to > d->grow_max && to > d->disk.bytes)
+		return d->disk.thin ? -ERR_FULL : -ERR_UNSUPPORTED;
+	if (to > d->disk.bytes)
+		sim_disk_resize(d, to);
+	return 0;
+}
+
 static void io_fire(struct wevent *ev)
 {
 	struct sim_io *io = container_of(ev, struct sim_io, event);
@@ -214,8 +241,14 @@ static void io_fire(struct wevent *ev)
 		io_write_done(d, io);
 		break;
 	case DISK_FLUSH:
-		if (io->rc == 0 && !d->faults.lie_flush)
+		if (io->rc == 0 && !d->faults.lie_flush) {
 			undo_settle(d, io->submit_order);
+			d->durable_bytes = d->disk.bytes;
+		}
+		break;
+	case DISK_EXTEND:
+		if (io->rc == 0)
+			io->rc = disk_extend(d, req->bytes);
 		break;
 	case DISK_DISCARD:
 		if (d->faults.discard_zeroes) {
@@ -243,6 +276,7 @@ static uint64_t io_latency(struct sim_disk *d, const struct disk_req *req)
 	case DISK_WRITE:
 		ns = d->write_ns + (req->flags & DISK_FUA ? d->flush_ns / 2 : 0);
 		break;
+	case DISK_EXTEND:
 	case DISK_FLUSH:
 		return (d->flush_ns + prng_below(&d->world->prng_disk, d->jitter_ns + 1)) * d->slow;
 	case DISK_DISCARD:
@@ -400,6 +434,10 @@ void sim_disk_crash(struct sim_disk *d, enum world_crash_how how)
 {
 	if (how == WORLD_CRASH_POWER)
 		crash_power(d);
+	if (how == WORLD_CRASH_POWER && d->disk.bytes > d->durable_bytes &&
+	    prng_ppm(&d->world->prng_disk, d->faults.torn_ppm))
+		sim_disk_resize(d, d->durable_bytes); /* nobody flushed: it is short again */
+	d->durable_bytes = d->disk.bytes;
 	while (!list_empty(&d->in_flight)) {
 		struct sim_io *io = container_of(list_first(&d->in_flight), struct sim_io, link);
 
@@ -432,7 +470,7 @@ struct sim_disk *sim_disk_new(struct world_node *n, const char *name, uint64_t b
 	assert(d->chunks != NULL);
 	snprintf(d->name, sizeof(d->name), "%s", name);
 	d->disk.ops = &sim_disk_ops;
-	d->disk.bytes = bytes;
+	d->disk.bytes = d->durable_bytes = bytes;
 	d->disk.name = d->name;
 	d->world = n->world;
 	d->node = n;

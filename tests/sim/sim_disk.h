@@ -47,6 +47,8 @@ struct sim_disk {
 	char name[24];
 	uint8_t **chunks;
 	uint32_t chunk_count;
+	uint64_t grow_max;	/* how long EXTEND may make it */
+	uint64_t durable_bytes; /* its size after a power cut, at least */
 	struct sim_disk_faults faults;
 	struct sim_disk_counts counts;
 	/* latency model, ns */
@@ -67,6 +69,7 @@ struct sim_disk *sim_disk_new(struct world_node *n, const char *name, uint64_t b
 void sim_disk_peek(struct sim_disk *d, uint64_t off, void *data, uint64_t bytes);
 void sim_disk_poke(struct sim_disk *d, uint64_t off, const void *data, uint64_t bytes);
 void sim_disk_flip(struct sim_disk *d, uint64_t off, uint32_t bit);
+void sim_disk_resize(struct sim_disk *d, uint64_t bytes); /* idle; new content is zero */
 void sim_disk_unstick(struct sim_disk *d);
 /* Copies of the whole content (for exhaustive tests); the disk must be idle. */
 void sim_disk_copy(struct sim_disk *to, struct sim_disk *from);

@@ -217,3 +217,20 @@ int cmd_volume_delete(struct ctl *ctl, int argc, char **argv)
 	request.volume_delete = &m;
 	return client_change(ctl, &request, "volume", name);
 }
+
+int cmd_store_grow(struct ctl *ctl, int argc, char **argv)
+{
+	const char *size = NULL;
+	const struct opt opts[] = {{"--size", &size, NULL, false}, {NULL, NULL, NULL, false}};
+	Adm__Request request = ADM__REQUEST__INIT;
+	Adm__StoreGrow m = ADM__STORE_GROW__INIT;
+	int rc = ctl_parse(ctl, argc, argv, opts, 0, 0, NULL);
+
+	if (rc != 0 || (size != NULL && (rc = ctl_size(ctl, size, &m.bytes)) != 0))
+		return rc;
+	if (size != NULL && (m.bytes == 0 || m.bytes % 4096 != 0))
+		return ctl_usage(ctl, "the size of a store is a multiple of 4 KiB, not %s", size);
+	request.command_case = ADM__REQUEST__COMMAND_STORE_GROW;
+	request.store_grow = &m;
+	return client_change(ctl, &request, "store", "grow");
+}

@@ -79,6 +79,7 @@ int cmd_group_list(struct ctl *ctl, int argc, char **argv);
 int cmd_volume_create(struct ctl *ctl, int argc, char **argv);
 int cmd_volume_resize(struct ctl *ctl, int argc, char **argv);
 int cmd_volume_delete(struct ctl *ctl, int argc, char **argv);
+int cmd_store_grow(struct ctl *ctl, int argc, char **argv);
 int cmd_volume_list(struct ctl *ctl, int argc, char **argv);
 int cmd_store_format(struct ctl *ctl, int argc, char **argv);
 int cmd_store_inspect(struct ctl *ctl, int argc, char **argv);

@@ -37,6 +37,44 @@ START_TEST(superblock_segments_are_never_taken)
 }
 END_TEST
 
+/* S5: until a checkpoint counts them, recovery would not know them. */
+START_TEST(segments_of_a_grown_disk_are_taken_only_after_a_checkpoint)
+{
+	struct space *sp = opened(128 * MIB);
+	uint32_t s, taken = 0;
+
+	ck_assert_int_eq(space_grow(sp, 128 * MIB), -ERR_INVALID);
+	ck_assert_int_eq(space_grow(sp, 256 * MIB), 0);
+	ck_assert_uint_eq(space_segment_count(sp), 127);
+	while (space_segment_take(sp, SEGMENT_JOURNAL, true, &s) == 0) {
+		ck_assert_uint_lt(s, 64);
+		taken++;
+	}
+	ck_assert_uint_eq(taken, 64 - 4 - 1);
+	checkpoint(sp);
+	while (space_segment_take(sp, SEGMENT_JOURNAL, true, &s) == 0)
+		taken++;
+	ck_assert_uint_eq(taken, 127 - 4 - 1);
+	space_close(&sp);
+}
+END_TEST
+
+/* Region 3 of a disk of 129 MiB lies behind its last whole segment. */
+START_TEST(superblock_behind_the_last_segment_stays_untouched_when_the_disk_grows)
+{
+	struct space *sp = opened(129 * MIB);
+	uint32_t s, at = (uint32_t)(super_region_off(129 * MIB, 3) / (2 * MIB));
+
+	ck_assert_uint_eq(at, space_segment_count(sp));
+	ck_assert_int_eq(space_grow(sp, 256 * MIB), 0);
+	checkpoint(sp);
+	ck_assert_int_eq(space_segment_kind(sp, at), SEGMENT_SUPER);
+	while (space_segment_take(sp, SEGMENT_JOURNAL, true, &s) == 0)
+		ck_assert_uint_ne(s, at);
+	space_close(&sp);
+}
+END_TEST
+
 START_TEST(journal_stops_at_its_share_unless_guaranteed)
 {
 	struct space *sp = opened(128 * MIB);
@@ -368,6 +406,8 @@ int main(void)
 	int failed;
 
 	tcase_add_test(c, superblock_segments_are_never_taken);
+	tcase_add_test(c, segments_of_a_grown_disk_are_taken_only_after_a_checkpoint);
+	tcase_add_test(c, superblock_behind_the_last_segment_stays_untouched_when_the_disk_grows);
 	tcase_add_test(c, journal_stops_at_its_share_unless_guaranteed);
 	tcase_add_test(c, chunks_come_lowest_first_and_side_by_side);
 	tcase_add_test(c, given_chunk_is_taken_again_only_after_a_durable_checkpoint);
