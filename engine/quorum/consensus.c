@@ -2,7 +2,7 @@
 /*
  * engine/quorum/consensus.c
  * Purpose.     Drive raft_step() of cowsql/raft 0.22: events in, effects out (QUORUM 1, 2).  Keeps
- *              the log in memory, fills AppendEntries and InstallSnapshot, hides two defects.
+ *              the log in memory, fills AppendEntries and InstallSnapshot, hides its defects.
  * Invariants.  K1  The log in memory is what the library's trail says: same first, same last.
  *              K2  The commit index we act on never goes back; a delayed AppendEntries that would
  *                  lower the library's is handed over with its commit capped at ours.
@@ -14,6 +14,11 @@
  *                  not at all once an install has begun.
  *              K6  A snapshot being taken when an install arrives is dropped, never reported.
  *              K7  Nothing above `installing` is applied before it is durable.
+ *              K8  An answer to a vote reaches the library only while it is a candidate: 0.22.1 looks
+ *                  at in_pre_vote first, which any other state keeps something else in, and would
+ *                  take the answer's term or not by what happens to lie there.
+ *              K9  No byte that the library leaves unset goes out: features and capacity of answers,
+ *                  the last index of a stale AppendEntries' rejection.
  * Ownership.   0.22.1: a batch handed in by RECEIVE is freed by the library unless the update has
  *              ENTRIES, then by us; one handed in by SUBMIT, and the library's own barrier, by us once
  *              ENTRIES is copied; configurations in START, PERSISTED_SNAPSHOT, SNAPSHOT and
@@ -33,7 +38,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/err.h"
 #include "engine/quorum/memlog.h"
-#include "proto/cursor.h"
+#include "engine/quorum/raft_conf.h"
 
 #if RAFT_VERSION_NUMBER < 2201 || RAFT_VERSION_NUMBER >= 2300
 #error "cowsql/raft >= 0.22.1 and < 0.23 is required: memory ownership differs in others"
@@ -69,6 +74,7 @@ struct consensus {
 	uint32_t append_first, append_count;
 	struct consensus_effects effects;
 	uint32_t message_capacity;
+	bool stale; /* the AppendEntries being stepped is of an older term: K9 */
 	char address[QUORUM_PEERS_MAX + 1][8];
 };
 
@@ -86,8 +92,6 @@ static uint64_t term_of(const struct consensus *c, uint64_t index);
 static void snapshot_free(struct consensus_snapshot *s);
 static int snapshot_copy(const struct consensus_snapshot *from, struct consensus_snapshot *to);
 static int set_conf(struct consensus *c, const void *conf, uint32_t bytes, uint64_t index);
-static int decode_conf(const void *data, uint32_t bytes, struct raft_configuration *ret);
-static bool conf_is_sane(const void *data, uint32_t bytes);
 static int receive_append(struct consensus *c, struct raft_event *e, struct quorum_raft *q);
 static bool append_is_sane(const struct consensus *c, const struct quorum_raft *q);
 static void trim_append(const struct consensus *c, struct quorum_raft *q);
@@ -143,48 +147,6 @@ void consensus_close(struct consensus **pc)
 	*pc = NULL;
 }
 
-int consensus_first_entry(const struct consensus_server *servers, uint32_t count, void *data,
-			  uint32_t bytes)
-{
-	struct raft_configuration conf;
-	struct raft_buffer buf;
-	int rc = 0;
-
-	raft_configuration_init(&conf);
-	for (uint32_t i = 0; i < count && rc == 0; i++)
-		rc = raft_configuration_add(&conf, servers[i].id, servers[i].text, RAFT_VOTER);
-	if (rc == 0)
-		rc = raft_configuration_encode(&conf, &buf);
-	raft_configuration_close(&conf);
-	if (rc != 0)
-		return -ERR_NOMEM;
-	if (buf.len <= bytes) {
-		memcpy(data, buf.base, buf.len);
-		rc = (int)buf.len;
-	} else {
-		rc = -ERR_TOO_BIG;
-	}
-	raft_free(buf.base);
-	return rc;
-}
-
-int consensus_servers(const void *data, uint32_t bytes,
-		      struct consensus_server ret[QUORUM_PEERS_MAX])
-{
-	struct raft_configuration conf;
-	int rc;
-
-	if (decode_conf(data, bytes, &conf) < 0)
-		return -ERR_CORRUPT;
-	rc = conf.n <= QUORUM_PEERS_MAX ? (int)conf.n : -ERR_CORRUPT;
-	for (unsigned i = 0; rc >= 0 && i < conf.n; i++) {
-		ret[i].id = (uint32_t)conf.servers[i].id;
-		snprintf(ret[i].text, sizeof(ret[i].text), "%s", conf.servers[i].address);
-	}
-	raft_configuration_close(&conf);
-	return rc;
-}
-
 int consensus_begin(struct consensus *c, const struct consensus_start *s)
 {
 	struct raft_snapshot_metadata meta;
@@ -201,7 +163,7 @@ int consensus_begin(struct consensus *c, const struct consensus_start *s)
 			rc = set_conf(c, s->snapshot->conf, s->snapshot->conf_bytes,
 				      s->snapshot->conf_index);
 		if (rc == 0)
-			rc = decode_conf(c->conf, c->conf_bytes, &meta.configuration);
+			rc = raft_conf_decode(c->conf, c->conf_bytes, &meta.configuration);
 		meta.index = s->snapshot->index;
 		meta.term = s->snapshot->term;
 		meta.configuration_index = s->snapshot->conf_index;
@@ -268,6 +230,10 @@ int consensus_receive(struct consensus *c, uint64_t now_ms, uint32_t from, const
 							    .pre_vote = q.pre_vote};
 		break;
 	case QUORUM_VOTE_RESULT:
+		if (raft_state(&c->raft) != RAFT_CANDIDATE) {
+			clear(c); /* K8 */
+			return 0;
+		}
 		m.type = RAFT_REQUEST_VOTE_RESULT;
 		m.request_vote_result = (struct raft_request_vote_result){.version = q.version,
 									  .term = q.term,
@@ -398,8 +364,8 @@ int consensus_taken(struct consensus *c, uint64_t now_ms)
 	snapshot_free(&c->snapshot);
 	c->snapshot = c->taking;
 	memset(&c->taking, 0, sizeof(c->taking));
-	rc = decode_conf(c->snapshot.conf, c->snapshot.conf_bytes,
-			 &e.snapshot.metadata.configuration);
+	rc = raft_conf_decode(c->snapshot.conf, c->snapshot.conf_bytes,
+			      &e.snapshot.metadata.configuration);
 	if (rc < 0)
 		return rc;
 	e.snapshot.metadata.index = c->snapshot.index;
@@ -437,7 +403,7 @@ int consensus_advance(struct consensus *c, uint64_t now_ms)
 		return 0;
 	rc = set_conf(c, entry->data, entry->bytes, c->applied);
 	if (rc == 0)
-		rc = decode_conf(c->conf, c->conf_bytes, &e.configuration.conf);
+		rc = raft_conf_decode(c->conf, c->conf_bytes, &e.configuration.conf);
 	if (rc < 0)
 		return rc;
 	e.configuration.index = c->applied;
@@ -631,7 +597,7 @@ static int message_out(struct consensus *c, const struct raft_message *m)
 		q.version = m->append_entries_result.version;
 		q.term = m->append_entries_result.term;
 		q.rejected = m->append_entries_result.rejected;
-		q.index = m->append_entries_result.last_log_index;
+		q.index = c->stale ? 0 : m->append_entries_result.last_log_index; /* K9 */
 		break;
 	case RAFT_REQUEST_VOTE:
 		q.type = QUORUM_VOTE;
@@ -717,6 +683,7 @@ static int receive_append(struct consensus *c, struct raft_event *e, struct quor
 	struct raft_message *m = e->receive.message;
 	uint8_t *batch = NULL;
 	size_t bytes = 0;
+	int rc;
 
 	if (!append_is_sane(c, q))
 		return -ERR_CORRUPT;
@@ -746,7 +713,10 @@ static int receive_append(struct consensus *c, struct raft_event *e, struct quor
 							 .leader_commit = q->commit,
 							 .entries = entries,
 							 .n_entries = q->entry_count};
-	return step(c, e);
+	c->stale = q->term < raft_current_term(&c->raft);
+	rc = step(c, e);
+	c->stale = false;
+	return rc;
 }
 
 /* The library asserts these of a leader it trusts. */
@@ -761,7 +731,7 @@ static bool append_is_sane(const struct consensus *c, const struct quorum_raft *
 		if (q->entries[i].term < term || q->entries[i].term > q->term)
 			return false;
 		if (q->entries[i].type == QUORUM_CHANGE &&
-		    !conf_is_sane(q->entries[i].data, q->entries[i].bytes))
+		    !raft_conf_is_sane(q->entries[i].data, q->entries[i].bytes))
 			return false;
 		term = q->entries[i].term;
 	}
@@ -811,7 +781,7 @@ static int receive_install(struct consensus *c, struct raft_event *e, const stru
 							     .last_index = q->index,
 							     .last_term = q->index_term,
 							     .conf_index = q->conf_index};
-	if (decode_conf(q->conf, q->conf_bytes, &m->install_snapshot.conf) < 0)
+	if (raft_conf_decode(q->conf, q->conf_bytes, &m->install_snapshot.conf) < 0)
 		return -ERR_CORRUPT;
 	snapshot_free(&c->incoming);
 	rc = snapshot_copy(&from, &c->incoming);
@@ -876,38 +846,4 @@ static int set_conf(struct consensus *c, const void *conf, uint32_t bytes, uint6
 	c->conf_bytes = bytes;
 	c->conf_index = index;
 	return 0;
-}
-
-static int decode_conf(const void *data, uint32_t bytes, struct raft_configuration *ret)
-{
-	struct raft_buffer buf = {.base = (void *)(uintptr_t)data, .len = bytes};
-
-	if (!conf_is_sane(data, bytes) || raft_configuration_decode(&buf, ret) != 0)
-		return -ERR_CORRUPT; /* the library closes what it had decoded */
-	return 0;
-}
-
-/* The library's decoder trusts its input; this looks before it does. */
-static bool conf_is_sane(const void *data, uint32_t bytes)
-{
-	struct cursor c;
-	uint64_t n;
-
-	cursor_init_read(&c, data, bytes);
-	if (get_u8(&c) != 1)
-		return false;
-	n = get_u64(&c);
-	if (n == 0 || n > QUORUM_PEERS_MAX)
-		return false;
-	for (uint64_t i = 0; i < n; i++) {
-		uint64_t id = get_u64(&c);
-		const uint8_t *end = cursor_ok(&c) ? memchr(c.at, 0, cursor_left(&c)) : NULL;
-
-		if (id == 0 || id > QUORUM_PEERS_MAX || end == NULL)
-			return false;
-		cursor_skip(&c, (size_t)(end - c.at) + 1);
-		if (get_u8(&c) > RAFT_SPARE)
-			return false;
-	}
-	return cursor_ok(&c) && cursor_left(&c) < 8;
 }

@@ -159,6 +159,41 @@ START_TEST(a_rejected_pre_vote_tells_our_higher_term)
 }
 END_TEST
 
+START_TEST(a_late_answer_to_a_vote_changes_nothing)
+{
+	struct quorum_raft m = {.type = QUORUM_VOTE_RESULT, .version = 2, .term = TERM + 1};
+	struct rig r;
+
+	rig_open(&r);
+	fill(&r, 80);
+	for (uint32_t pre_vote = 0; pre_vote < 2; pre_vote++) { /* K8 */
+		m.pre_vote = pre_vote != 0;
+		ck_assert_int_eq(feed(&r, &m), 0);
+		ck_assert(!consensus_effects(r.c)->meta);
+		ck_assert(!sent(&r));
+		ck_assert_uint_eq(consensus_term(r.c), TERM);
+	}
+	rig_close(&r);
+}
+END_TEST
+
+START_TEST(a_stale_append_is_rejected_without_stray_bytes)
+{
+	struct rig r;
+
+	rig_open(&r);
+	fill(&r, 80);
+	ck_assert_int_eq(append(&r, TERM - 1, 80, 80, TERM - 1, 80), 0); /* K9 */
+	ck_assert(sent(&r));
+	ck_assert_int_eq(r.out.type, QUORUM_APPEND_RESULT);
+	ck_assert_uint_eq(r.out.rejected, 80);
+	ck_assert_uint_eq(r.out.index, 0);
+	ck_assert_uint_eq(r.out.features, 0);
+	ck_assert_uint_eq(r.out.capacity, 0);
+	rig_close(&r);
+}
+END_TEST
+
 START_TEST(commit_never_goes_back)
 {
 	struct rig r;
@@ -253,6 +288,8 @@ int main(void)
 
 	tcase_add_test(t, entries_below_our_snapshot_are_not_appended_again);
 	tcase_add_test(t, a_rejected_pre_vote_tells_our_higher_term);
+	tcase_add_test(t, a_late_answer_to_a_vote_changes_nothing);
+	tcase_add_test(t, a_stale_append_is_rejected_without_stray_bytes);
 	tcase_add_test(t, commit_never_goes_back);
 	tcase_add_test(t, only_entries_still_in_the_log_are_reported_durable);
 	tcase_add_test(t, an_install_drops_the_snapshot_being_taken);
