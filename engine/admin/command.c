@@ -154,6 +154,55 @@ static void volume_change(struct session *s, enum request_kind kind, const char 
 	change_submit(s);
 }
 
+/* What the commands about one snapshot have in common. */
+static bool snapshot_named(struct session *s, struct conductor_request *r, const char *group,
+			   const char *name)
+{
+	if (!name_ok(s, "group", group) || !name_ok(s, "snapshot", name))
+		return false;
+	fill(r->snapshot.group, sizeof(r->snapshot.group), group);
+	fill(r->snapshot.name, sizeof(r->snapshot.name), name);
+	return true;
+}
+
+static void snapshot_create(struct session *s, const Adm__SnapshotCreate *m, uint32_t timeout_ms)
+{
+	struct conductor_request *r = change_new(s, REQUEST_SNAPSHOT_CREATE, timeout_ms);
+
+	if (!name_ok(s, "group", m->group) ||
+	    (m->name[0] != '\0' && !name_ok(s, "snapshot", m->name)))
+		return;
+	fill(r->snapshot.group, sizeof(r->snapshot.group), m->group);
+	fill(r->snapshot.name, sizeof(r->snapshot.name), m->name);
+	change_submit(s);
+}
+
+static void snapshot_delete(struct session *s, const Adm__SnapshotDelete *m, uint32_t timeout_ms)
+{
+	if (snapshot_named(s, change_new(s, REQUEST_SNAPSHOT_DELETE, timeout_ms), m->group,
+			   m->name))
+		change_submit(s);
+}
+
+static void rollback(struct session *s, const Adm__Rollback *m, uint32_t timeout_ms)
+{
+	struct conductor_request *r = change_new(s, REQUEST_ROLLBACK, timeout_ms);
+
+	r->force = m->force;
+	if (snapshot_named(s, r, m->group, m->name))
+		change_submit(s);
+}
+
+static void clone_group(struct session *s, const Adm__Clone *m, uint32_t timeout_ms)
+{
+	struct conductor_request *r = change_new(s, REQUEST_CLONE, timeout_ms);
+
+	if (!snapshot_named(s, r, m->group, m->name) || !name_ok(s, "group", m->new_group))
+		return;
+	fill(r->group.name, sizeof(r->group.name), m->new_group);
+	change_submit(s);
+}
+
 /* Ask the primary, or wait: what else a person can do. */
 static const char *change_hint(int rc)
 {
@@ -179,13 +228,33 @@ static void answer_done(struct session *s)
 	session_answer(s, &response);
 }
 
+/* A snapshot was made: this one. */
+static void answer_made(struct session *s)
+{
+	Adm__Response response = ADM__RESPONSE__INIT;
+	Adm__SnapshotMade made = ADM__SNAPSHOT_MADE__INIT;
+	char uuid[UUID_TEXT_BYTES];
+
+	uuid_format(&s->change.snapshot.uuid, uuid);
+	made.name = s->change.snapshot.name;
+	made.uuid = uuid;
+	made.lsn = s->change.snapshot.lsn.v;
+	response.id = s->id;
+	response.body_case = ADM__RESPONSE__BODY_SNAPSHOT_MADE;
+	response.snapshot_made = &made;
+	session_answer(s, &response);
+}
+
 void command_changed(struct session *s)
 {
 	int rc = s->change.done.rc;
 	const char *text = s->change.text;
 
 	s->state = SESSION_IDLE;
-	if (rc == 0)
+	if (rc == 0 &&
+	    (s->change.kind == REQUEST_SNAPSHOT_CREATE || s->change.kind == REQUEST_ROLLBACK))
+		answer_made(s);
+	else if (rc == 0)
 		answer_done(s);
 	else
 		session_refuse(s, rc, change_hint(rc), "%s", text[0] != '\0' ? text : err_text(rc));
@@ -403,6 +472,24 @@ void command_run(struct session *s, const Adm__Request *m)
 	case ADM__REQUEST__COMMAND_VOLUME_DELETE:
 	case ADM__REQUEST__COMMAND_STORE_GROW:
 		change_run(s, m);
+		return;
+	case ADM__REQUEST__COMMAND_SNAPSHOT_CREATE:
+		snapshot_create(s, m->snapshot_create, m->timeout_ms);
+		return;
+	case ADM__REQUEST__COMMAND_SNAPSHOT_DELETE:
+		snapshot_delete(s, m->snapshot_delete, m->timeout_ms);
+		return;
+	case ADM__REQUEST__COMMAND_ROLLBACK:
+		rollback(s, m->rollback, m->timeout_ms);
+		return;
+	case ADM__REQUEST__COMMAND_CLONE:
+		clone_group(s, m->clone, m->timeout_ms);
+		return;
+	case ADM__REQUEST__COMMAND_SNAPSHOT_LIST:
+		look_snapshots(s, m->snapshot_list);
+		return;
+	case ADM__REQUEST__COMMAND_DIFF:
+		look_diff(s, m->diff);
 		return;
 	case ADM__REQUEST__COMMAND_OTHER:
 		session_refuse(s, -ERR_UNSUPPORTED, "", "%.80s is not available in this version",

@@ -121,6 +121,7 @@ static void group_samples(struct text *t, struct conductor *c, const struct grou
 					 ? (uint64_t)__builtin_popcount(g->isr_mask)
 				 : id == METRIC_GROUP_HEAD   ? g->head.v
 				 : id == METRIC_GROUP_COMMIT ? g->commit.v
+				 : id == METRIC_SNAPSHOTS    ? g->snapshot_count
 							     : g->fold.v;
 
 		text_add(t, "%s{group=\"%s\"} %llu\n", name, g->name, (unsigned long long)value);

@@ -5,8 +5,8 @@
  * Invariants.  S1  At most one request is being answered; the next is not looked at before.
  *              S2  The session is freed only when nothing of it is in flight, the conductor's too.
  * States.      HELLO -> IDLE                       [versions overlap; else CLOSE after the refusal]
- *              IDLE -> CHANGE | STATUS | EVENTS    [a request that takes longer]
- *              CHANGE | STATUS | EVENTS -> IDLE    [answered]
+ *              IDLE -> CHANGE | STATUS | EVENTS | SNAPSHOTS   [a request that takes longer]
+ *              these -> IDLE                       [answered]
  *              any -> CLOSE                        [end, failure, deadline, protocol broken, stop]
  * Ownership.   Owns its channel; the conductor borrows `change` until it fires.
  * Failure.     Whatever a client does costs only its own connection.
@@ -51,6 +51,7 @@ int session_new(struct admin_server *server, struct net_conn *net)
 void session_free(struct session *s)
 {
 	assert(s->channel.op.waits == 0); /* S2 */
+	look_free(s);
 	list_remove(&s->link);
 	s->server->session_count--;
 	op_wake(&s->server->op); /* there is room for another, or the last is gone */
@@ -60,6 +61,7 @@ void session_free(struct session *s)
 
 void session_abandon(struct session *s)
 {
+	look_abandon(s);
 	list_remove(&s->link);
 	channel_abandon(&s->channel);
 	free(s);
@@ -193,7 +195,8 @@ static bool session_is_over(const struct session *s)
 		return true;
 	if (c->late)
 		return channel_sending(c) || s->state == SESSION_HELLO || s->state == SESSION_IDLE;
-	if (c->ended && (s->state == SESSION_STATUS || s->state == SESSION_EVENTS))
+	if (c->ended && (s->state == SESSION_STATUS || s->state == SESSION_EVENTS ||
+			 s->state == SESSION_SNAPSHOTS))
 		return true;
 	return s->closing && !channel_sending(c);
 }
@@ -239,6 +242,9 @@ static void session_step(struct op *op)
 		} else if (s->state == SESSION_STATUS || s->state == SESSION_EVENTS) {
 			if (!session_stream(s))
 				break; /* wait: an event or a tick */
+		} else if (s->state == SESSION_SNAPSHOTS) {
+			if (!look_next(s))
+				break; /* wait: the store */
 		} else {
 			if (s->state == SESSION_IDLE && s->channel.deadline.v == 0)
 				channel_deadline(&s->channel, IDLE_NS);

@@ -12,11 +12,12 @@
 #define SESSION_WAIT_REQUEST CHANNEL_WAIT_OWNER
 
 enum session_state {
-	SESSION_HELLO,	/* waits for the client's Hello */
-	SESSION_IDLE,	/* waits for a Request, or for its answer to be taken */
-	SESSION_CHANGE, /* the conductor has `change` */
-	SESSION_STATUS, /* answers status part by part */
-	SESSION_EVENTS, /* answers events, perhaps for ever */
+	SESSION_HELLO,	   /* waits for the client's Hello */
+	SESSION_IDLE,	   /* waits for a Request, or for its answer to be taken */
+	SESSION_CHANGE,	   /* the conductor has `change` */
+	SESSION_STATUS,	   /* answers status part by part */
+	SESSION_EVENTS,	   /* answers events, perhaps for ever */
+	SESSION_SNAPSHOTS, /* answers snapshots, or what differs between two: `look` */
 	SESSION_CLOSE,
 };
 
@@ -34,6 +35,7 @@ struct session {
 	uint64_t since;		       /* number of the last event told */
 	char only[NAME_BYTES_MAX + 1]; /* STATUS: this group; "" all */
 	char last[NAME_BYTES_MAX + 1]; /* STATUS: groups up to here were told; "" none */
+	struct look *look;	       /* SNAPSHOTS, else NULL (look.c) */
 };
 
 int session_new(struct admin_server *server,
@@ -43,13 +45,22 @@ void session_abandon(struct session *s);
 
 /* --- command.c: what a request does --- */
 
-/* Answers, or moves to CHANGE, STATUS or EVENTS. */
+/* Answers, or moves to another state. */
 void command_run(struct session *s, const Adm__Request *request);
 /* The conductor has answered s->change. */
 void command_changed(struct session *s);
 /* The next part of a stream; false: nothing to tell now. */
 bool command_status_next(struct session *s);
 bool command_events_next(struct session *s);
+
+/* --- look.c: snapshots --- */
+
+void look_snapshots(struct session *s, const Adm__SnapshotList *m);
+void look_diff(struct session *s, const Adm__Diff *m);
+/* The next part; false: wait. */
+bool look_next(struct session *s);
+void look_free(struct session *s);    /* nothing of it is in flight */
+void look_abandon(struct session *s); /* the world is dead: memory only */
 
 /* Encode and send; the session closes when it cannot. */
 void session_answer(struct session *s, const Adm__Response *response);

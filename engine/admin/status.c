@@ -239,6 +239,7 @@ static Adm__Group *status_group(struct arena *a, const struct admin_server *s,
 	m->on_peer_loss_stop = g->on_peer_loss_stop;
 	m->min_isr = g->min_isr;
 	m->orphan = g->orphan;
+	m->snapshots = g->snapshot_count;
 	if (!group_texts(a, s, g, m) || !status_peers(a, s, g, m) || !status_volumes(a, s, m) ||
 	    !status_recoverable(a, s, g, m))
 		return NULL;

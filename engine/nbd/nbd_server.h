@@ -61,7 +61,7 @@ struct nbd_server_status {
 
 struct nbd_client_status {
 	char peer[128];
-	char volume[160];  /* GROUP/VOLUME, or "" during the handshake */
+	char volume[192];  /* GROUP/VOLUME[@SNAPSHOT], or "" during the handshake */
 	uint64_t requests; /* decoded since it connected */
 	uint32_t in_flight;
 	bool closing;

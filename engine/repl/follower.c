@@ -14,6 +14,9 @@
  *                  J8).
  *              W5  commit = min(told in this session, own durable) (J2).
  *              W6  A fetch never cuts: it takes more of the same history or nothing (J4).
+ *              W7  A record that is committed but cannot be applied here, because it needs a
+ *                  snapshot that this store has not, is waited for during BASE_WAIT_NS (its own
+ *                  record may be on its way in another group); then only a full copy helps.
  * States.      SETTLE -> ATTACHED -> CHAIN -> CUT -> READY         [START]
  *              ATTACHED -> CREATE -> READY                         [START at 0, no replica]
  *              ATTACHED | CHAIN -> STAGE_BEGIN -> STAGING -> SWITCH -> READY   [FULL]
@@ -42,6 +45,7 @@ static void follower_store_done(struct repl_follower *f, int rc);
 static void follower_attach(struct repl_follower *f);
 static int follower_start(struct repl_follower *f, const struct conn_frame *frame);
 static void follower_compare(struct repl_follower *f, uint64_t chain);
+static void follower_want_full(struct repl_follower *f);
 static void follower_cut(struct repl_follower *f);
 static void follower_ready(struct repl_follower *f);
 static int follower_refused(struct repl_follower *f, const struct conn_frame *frame);
@@ -72,6 +76,7 @@ int repl_follow(struct repl *r, const struct repl_follow_spec *spec, struct stor
 	f->store = store;
 	f->epoch = spec->epoch;
 	f->purpose = spec->purpose;
+	f->want_full = spec->want_full;
 	f->mutant = r->opts.mutant;
 	memcpy(f->name, spec->name, sizeof(f->name));
 	memcpy(f->peer_name, p->opts.name, sizeof(f->peer_name));
@@ -107,6 +112,7 @@ void repl_follower_status(const struct repl_follower *f, struct repl_follower_st
 		.last_frame = f->last_frame,
 		.base_bytes = f->base_bytes,
 		.cut_bytes = f->cut_bytes,
+		.wants_full = f->wants_full,
 	};
 }
 
@@ -446,15 +452,17 @@ static int follower_start(struct repl_follower *f, const struct conn_frame *fram
 /* W3 */
 static void follower_compare(struct repl_follower *f, uint64_t chain)
 {
-	uint8_t head[FRAME_NUMBER_BYTES];
 	struct replica_status st;
-	struct frame_header h;
 
 	replica_status(f->replica, &st);
 	if (f->mutant == REPL_MUTANT_CUT_BELOW_COMMIT && f->common.v < st.commit.v)
 		chain = ~f->common_chain; /* the seeded bug: forget what is here */
 	if (chain == f->common_chain || f->mutant == REPL_MUTANT_SKIP_CHAIN) {
-		follower_cut(f);
+		f->agreed = f->want_full && f->purpose == REPL_STREAM;
+		if (f->agreed)
+			follower_want_full(f); /* W7 */
+		else
+			follower_cut(f);
 		return;
 	}
 	log_warn(f->env->log, "repl", "group %s: the chain at LSN %llu is not that of %s", f->name,
@@ -467,6 +475,14 @@ static void follower_compare(struct repl_follower *f, uint64_t chain)
 		follower_fork(f, f->common_first, "histories differ within a common epoch");
 		return;
 	}
+	follower_want_full(f);
+}
+
+static void follower_want_full(struct repl_follower *f)
+{
+	uint8_t head[FRAME_NUMBER_BYTES];
+	struct frame_header h;
+
 	member_header(&f->member, FRAME_WANT_FULL, f->epoch.number, f->common, &h);
 	if (member_send(&f->member, FRAME_CONN_DATA, &h, head, frame_number_encode(head, 0)) < 0)
 		follower_fail(f, -ERR_BUSY, "asking for a full copy");

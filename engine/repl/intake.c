@@ -17,6 +17,10 @@
 #include "engine/base/err.h"
 #include "engine/repl/follower.h"
 
+#define BASE_WAIT_NS (3 * SEC_NS)
+#define BASE_POLL_NS (50 * MS_NS)
+
+static void intake_base_missing(struct repl_follower *f);
 static int intake_open(struct repl_follower *f, const struct conn_frame *frame,
 		       struct record **ret_rec);
 static int intake_check(struct repl_follower *f, const struct record *rec);
@@ -144,10 +148,29 @@ void intake_commit(struct repl_follower *f)
 		return;
 	rc = replica_commit(f->replica, to);
 	f->commit_again = rc == -ERR_AGAIN;
+	if (rc != -ERR_NOT_FOUND)
+		f->base_missing.v = 0;
 	if (rc == -ERR_AGAIN)
 		follower_arm(f, 5 * MS_NS);
+	else if (rc == -ERR_NOT_FOUND)
+		intake_base_missing(f);
 	else if (rc < 0)
 		follower_fail(f, rc, "committing");
+}
+
+/* W7 */
+static void intake_base_missing(struct repl_follower *f)
+{
+	struct mono_ns now = clock_now(f->env->clock);
+
+	if (f->base_missing.v == 0)
+		f->base_missing = now;
+	if (now.v - f->base_missing.v < BASE_WAIT_NS) {
+		follower_arm(f, BASE_POLL_NS);
+		return;
+	}
+	f->wants_full = true;
+	follower_fail(f, -ERR_NOT_FOUND, "the base of this clone is not in this store");
 }
 
 /* One ACK for all that moved since the last: it runs once per turn of the loop. */

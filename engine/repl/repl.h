@@ -145,6 +145,7 @@ struct repl_follow_spec {
 	/* The session's epoch as the authority's view says; frames of others are refused. */
 	struct epoch epoch;
 	enum repl_purpose purpose;
+	bool want_full; /* a copy even though the histories agree: see wants_full below */
 	struct op *wake;
 };
 
@@ -166,6 +167,7 @@ struct repl_follower_status {
 	struct mono_ns last_frame;
 	uint64_t base_bytes; /* received in a full copy */
 	uint64_t cut_bytes;  /* discarded as never acknowledged fork */
+	bool wants_full; /* FAILED: a record needs what is not in this store (the base of a clone) */
 };
 void repl_follower_status(const struct repl_follower *f, struct repl_follower_status *ret);
 /* R5: accept no more frames, now.  done fires when nothing of it is in flight (appends, cuts,

@@ -61,17 +61,18 @@ int stage_full(struct repl_follower *f, const struct conn_frame *frame)
 /* G1 */
 static bool stage_allowed(struct repl_follower *f, const struct frame_full *m)
 {
+	struct lsn common = f->agreed ? f->common : m->common; /* W7 */
 	struct replica_status st;
 
 	if (f->replica == NULL || f->mutant == REPL_MUTANT_CUT_BELOW_COMMIT)
 		return true;
 	replica_status(f->replica, &st);
-	if (m->common_known && m->common.v < st.commit.v) {
-		follower_fork(f, m->common, "the source lacks what is committed here");
+	if ((m->common_known || f->agreed) && common.v < st.commit.v) {
+		follower_fork(f, common, "the source lacks what is committed here");
 		return false;
 	}
-	if (st.tail.v > m->common.v && m->last_forced_epoch > m->common_epoch) {
-		follower_fork(f, m->common,
+	if (st.tail.v > common.v && m->last_forced_epoch > m->common_epoch) {
+		follower_fork(f, common,
 			      "a takeover was forced since; this site may hold "
 			      "acknowledged writes beyond it");
 		return false;

@@ -89,6 +89,21 @@ void conductor_stop(struct conductor *c, struct completion *done)
 	op_wake(&c->op);
 }
 
+bool conductor_attach(struct conductor *c)
+{
+	if (c->stopping || c->store_failed)
+		return false;
+	c->attached++;
+	return true;
+}
+
+void conductor_detach(struct conductor *c)
+{
+	assert(c->attached > 0);
+	c->attached--;
+	op_wake(&c->op);
+}
+
 void conductor_abandon(struct conductor **cp)
 {
 	struct conductor *c = *cp;
@@ -453,7 +468,7 @@ static void conductor_wake_groups(struct conductor *c)
  * more may the peers be told that they can take over. */
 static void conductor_stop_progress(struct conductor *c)
 {
-	bool open = false, busy = false;
+	bool open = false, busy = c->attached != 0 || !list_empty(&c->requests);
 
 	LIST_FOR_EACH(n, &c->groups) {
 		struct group *g = container_of(n, struct group, link);

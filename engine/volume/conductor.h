@@ -47,6 +47,9 @@ void conductor_start(struct conductor *c, struct repl *repl); /* repl NULL: a si
  * flight; done when nothing is. Then close frees. */
 void conductor_stop(struct conductor *c, struct completion *done);
 void conductor_close(struct conductor **c);
+/* Somebody else holds snapshots of this site open: stop is not done before detach.  False: stopping. */
+MUST_CHECK bool conductor_attach(struct conductor *c);
+void conductor_detach(struct conductor *c);
 void conductor_abandon(struct conductor **c); /* simulator crash */
 
 /* --- what the desk asks; every request has a deadline of its own (deadline_ms) --- */
@@ -74,9 +77,21 @@ enum request_kind {
 	REQUEST_GROUP_DELETE, /* group; force; refused with -ERR_IN_USE while volumes exist without force */
 	REQUEST_GROUP_SET, /* group; on_peer_loss_stop, min_isr */
 	REQUEST_VOLUME_CREATE,
-	REQUEST_VOLUME_RESIZE, /* group/volume, bytes: grow only */
-	REQUEST_VOLUME_DELETE, /* -ERR_IN_USE while clients are attached */
-	REQUEST_STORE_GROW,    /* bytes; of this site alone, needs no group and no quorum */
+	REQUEST_VOLUME_RESIZE,	 /* group/volume, bytes: grow only */
+	REQUEST_VOLUME_DELETE,	 /* -ERR_IN_USE while clients are attached */
+	REQUEST_SNAPSHOT_CREATE, /* snapshot.group, .name ("": one is made and told), .flags */
+	REQUEST_SNAPSHOT_DELETE, /* snapshot; -ERR_IN_USE while it has clones or readers here */
+	REQUEST_ROLLBACK,   /* snapshot; -ERR_IN_USE while clients are attached, unless force */
+	REQUEST_CLONE,	    /* snapshot; group.name: the new group */
+	REQUEST_STORE_GROW, /* bytes; of this site alone, needs no group and no quorum */
+};
+
+struct snapshot_spec {
+	char group[NAME_BYTES_MAX + 1];
+	char name[NAME_BYTES_MAX + 1]; /* CREATE: out, too; ROLLBACK: out, of what it replaced */
+	uint32_t flags;		       /* CREATE: enum record_snap_flag */
+	struct uuid uuid;	       /* out: of the snapshot that was made */
+	struct lsn lsn;		       /* CREATE, out */
 };
 
 /* One request of the desk; borrowed until done.  done.rc: 0 (also when it exists already with the
@@ -89,6 +104,7 @@ struct conductor_request {
 	struct group_create_spec group;
 	struct volume_create_spec volume;
 	uint64_t bytes; /* STORE_GROW: 0: what the disk has */
+	struct snapshot_spec snapshot;
 	bool force;
 	bool set_on_peer_loss, set_min_isr; /* GROUP_SET: which fields of `group` count */
 	uint64_t deadline_ms;
@@ -97,7 +113,7 @@ struct conductor_request {
 	struct op op;
 	struct list_link link;
 	struct conductor *c;
-	uint64_t private[16];
+	uint64_t private[24];
 };
 void conductor_submit(struct conductor *c, struct conductor_request *req);
 
@@ -143,7 +159,7 @@ struct group_status {
 	uint64_t content_generation;
 	struct group_peer_status peers[SITES_MAX];
 	uint32_t peer_count;
-	uint32_t volume_count;
+	uint32_t volume_count, snapshot_count;
 	uint64_t state_age_ms; /* secondary: how old what it knows of the primary is */
 	bool on_peer_loss_stop;
 	uint32_t min_isr;
@@ -163,6 +179,8 @@ struct volume_status {
 bool conductor_group_status(struct conductor *c, uint32_t index, struct group_status *ret);
 bool conductor_volume_status(struct conductor *c, const char *group, uint32_t index,
 			     struct volume_status *ret);
+/* The replica of a group here, whatever its role; NULL: none.  Valid in this step only. */
+struct replica *conductor_replica(struct conductor *c, const char *group);
 const char *conductor_site_name(const struct conductor *c, uint32_t site); /* "?" if unknown */
 
 /* Writes are answered -ERR_FULL: the store has no room for new data. */
@@ -178,7 +196,8 @@ enum event_kind {
 	EVENT_STORE,
 	EVENT_POLICY,
 	EVENT_REPAIR,
-	EVENT_LOSS
+	EVENT_LOSS,
+	EVENT_SNAPSHOT
 };
 struct event {
 	uint64_t seq;

@@ -20,6 +20,7 @@
 #include "engine/base/counters.h"
 #include "engine/base/err.h"
 #include "engine/base/log.h"
+#include "engine/store/snapshot.h"
 
 #define W_TIMER 1u
 #define W_FLOOR 2u
@@ -64,6 +65,7 @@ struct group *group_open(struct conductor *c, const struct uuid *uuid, const cha
 	list_init(&g->flights_free);
 	list_init(&g->parked);
 	list_init(&g->volumes);
+	list_init(&g->exports);
 	for (uint32_t i = 0; i < FLIGHTS_MAX; i++) {
 		list_link_init(&g->flight_pool[i].link);
 		list_push_back(&g->flights_free, &g->flight_pool[i].link);
@@ -81,7 +83,7 @@ bool group_is_idle(const struct group *g)
 {
 	return g->ios == 0 && !g->close_busy && !g->floor_busy && !g->replica_busy &&
 	       !g->space_busy && !g->fold_busy && g->follower == NULL && g->source == NULL &&
-	       g->fetch_source == NULL && g->flight_count == 0;
+	       g->fetch_source == NULL && g->flight_count == 0 && list_empty(&g->exports);
 }
 
 void group_free(struct group *g)
@@ -89,6 +91,7 @@ void group_free(struct group *g)
 	struct list_link *n;
 
 	op_unqueue(&g->op);
+	export_free_all(g);
 	while ((n = list_pop_front(&g->volumes)) != NULL)
 		free(container_of(n, struct volume, link));
 	free(g);
@@ -194,7 +197,9 @@ static void group_step(struct op *op)
 		while ((n = list_pop_front(&g->parked)) != NULL)
 			op_wake(&container_of(n, struct volume_io, link)->op);
 	}
+	group_restore_progress(g);
 	group_reap_volumes(g);
+	export_reap(g);
 	group_track_suspension(g);
 	group_note_changes(g);
 	group_arm(g);
@@ -303,7 +308,7 @@ static void group_open_progress(struct group *g)
 	struct replica *r = replica_find(c->store, &g->uuid);
 	struct replica_status st;
 	uint8_t body[RECORD_BODY_BYTES_MAX];
-	struct record_epoch re = {g->view.last_forced_epoch, g->view.content_generation};
+	struct record_epoch re = {.last_forced_epoch = g->view.last_forced_epoch};
 	struct lsn end;
 
 	if (g->floor.epoch < g->view.epoch || g->floor.cfg < g->view.cfg)
@@ -328,6 +333,7 @@ static void group_open_progress(struct group *g)
 		replica_status(r, &st);
 		if (st.commit.v < st.tail.v)
 			return; /* wait: the same */
+		re.content_generation = group_content_generation(g, r);
 		g->open_epoch = g->view.epoch;
 		if (group_append_control(g, RECORD_EPOCH, body, record_epoch_encode(&re, body),
 					 &end) < 0) {
@@ -339,6 +345,8 @@ static void group_open_progress(struct group *g)
 	}
 	if (st.durable.v < st.tail.v || g->stuck != NULL)
 		return; /* wait: durable */
+	if (replica_is_restoring(r))
+		return; /* wait: fold; until then volumes are neither the old ones nor the target's */
 	g->open_phase = OPEN_DONE;
 	g->told_commit = st.commit;
 	group_refresh_volumes(g);
@@ -354,6 +362,8 @@ static void group_shut(struct group *g)
 	g->suspended_since.v = 0;
 	g->volumes_at.v = UINT64_MAX; /* what was not committed may be cut: nobody waits for it */
 	g->volumes_last.v = 0;
+	g->rollback = NULL;
+	g->restore_end.v = 0;
 	volume_revoke_all(g);
 	group_io_abort(g);
 	if (g->source != NULL)

@@ -43,7 +43,8 @@ struct volume {
 	uint32_t block_bytes;
 	uint64_t bytes;
 	struct hist hist[IO_OP_COUNT][IO_STAGE_COUNT];
-	bool gone; /* deleted: freed when its last client has left */
+	bool gone;	       /* deleted: freed when its last client has left */
+	struct export *export; /* a volume of a snapshot; NULL: of the group, and in its list */
 };
 
 /* Room in the store for what writes may need (room.c). */
@@ -89,6 +90,7 @@ struct group {
 	struct repl_source *fetch_source; /* J4: somebody fetches our tail */
 	struct repl_follower *follower;
 	bool follower_fetches;
+	bool want_full; /* the follower cannot apply what it has: copy */
 	uint64_t follower_epoch;
 	enum repl_state follower_state;
 	struct mono_ns follow_next; /* back-off after a refusal */
@@ -113,9 +115,16 @@ struct group {
 	struct mono_ns pace_until;
 	struct lsn told_commit;
 	struct lsn volumes_at;	 /* refresh volumes when commit passes it; UINT64_MAX: no need */
-	struct lsn volumes_last; /* end of the newest VOLUME record */
+	struct lsn volumes_last; /* end of the newest VOLUME, SNAP, RESTORE or CLONE record */
 	struct list volumes;
 	uint32_t volume_count;
+
+	/* snapshots */
+	struct list exports;		    /* struct export.link */
+	uint32_t export_ios;		    /* of clients of snapshots; no role waits for them */
+	struct conductor_request *rollback; /* nobody is let in meanwhile */
+	struct lsn restore_end;		    /* of a RESTORE record that is not committed; 0: none */
+	bool restoring; /* RESTORE committed, not folded: volumes change when it is */
 
 	/* status */
 	struct mono_ns heard; /* secondary: last ping of the primary */
@@ -152,6 +161,7 @@ struct conductor {
 	uint64_t version_seen;
 	bool started, stopping, store_failed, failure_told;
 	struct completion failure, *stop_done;
+	uint32_t attached; /* who must be gone before stop is done */
 	struct timer ping;
 	struct room room;
 	struct list requests;
@@ -192,6 +202,14 @@ MUST_CHECK int group_append_control(struct group *g, enum record_type type, cons
 void group_refresh_volumes(struct group *g);
 void group_reap_volumes(struct group *g);
 
+/* export.c: volumes of snapshots, for readers at any site */
+int export_find(struct group *g, const char *name, uint32_t bytes, struct volume **ret_volume,
+		char *message, uint32_t message_bytes);
+bool export_list(struct conductor *c, uint32_t index, struct volume_info *ret);
+bool export_read(struct volume_io *io); /* false: wait */
+void export_reap(struct group *g);
+void export_free_all(struct group *g); /* the world is dead */
+
 /* room.c */
 enum room_state room_state(struct conductor *c);
 void room_take(struct conductor *c, uint64_t begin, uint64_t end); /* blocks of one write */
@@ -204,6 +222,12 @@ void volume_revoke_all(struct group *g);
 void volume_io_time(struct volume_io *io, enum io_stage stage);
 void volume_io_ended(struct volume_io *io, int rc); /* by group_io.c: answered or aborted */
 bool volume_io_is_open(const struct volume_io *io);
+
+/* request_snap.c */
+bool request_makes_clone(const struct group *g); /* its CLONE record is not written yet */
+bool group_is_rolling_back(const struct group *g);
+void group_restore_progress(struct group *g); /* is a RESTORE folded by now? */
+uint64_t group_content_generation(const struct group *g, const struct replica *r);
 
 /* request.c */
 void conductor_wake_requests(struct conductor *c);

@@ -389,7 +389,7 @@ int group_append_control(struct group *g, enum record_type type, const void *bod
 	if (rc < 0 && rc != -ERR_JOURNAL_FULL)
 		return rc;
 	*ret_end = f->end;
-	if (type == RECORD_VOLUME) {
+	if (type != RECORD_EPOCH) { /* Q1 */
 		g->volumes_last = f->end;
 		if (g->volumes_at.v == UINT64_MAX)
 			g->volumes_at = f->end;

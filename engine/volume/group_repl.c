@@ -64,6 +64,7 @@ static void group_follow_from(struct group *g, uint32_t site, enum repl_purpose 
 		return;
 	memcpy(spec.name, g->name, sizeof(spec.name));
 	spec.epoch = (struct epoch){g->view.epoch, g->view.primary_incarnation, g->view.primary};
+	spec.want_full = g->want_full;
 	if (repl_follow(c->repl, &spec, c->store, &g->follower) < 0) {
 		g->follower = NULL;
 		g->follow_next.v = now + FOLLOW_RETRY_MS * MS_NS;
@@ -190,6 +191,9 @@ static bool group_may_source(const struct group *g, const struct repl_attach *a,
 	*why = "the asking site is no member of the group";
 	if (vg_site_index(&g->view, a->site) < 0)
 		return false;
+	*why = "the group is just being made as a clone";
+	if (request_makes_clone(g))
+		return false;
 	*why = "this site is not the primary in that epoch";
 	return g->open_phase == OPEN_DONE && g->open_epoch == a->epoch_number;
 }
@@ -246,6 +250,8 @@ static void group_follower_progress(struct group *g)
 
 	repl_follower_status(g->follower, &fs);
 	g->follower_state = fs.state;
+	if (fs.state == REPL_STREAMING)
+		g->want_full = false;
 	over = fs.state == REPL_REFUSED || fs.state == REPL_FAILED || fs.state == REPL_CLOSED ||
 	       fs.state == REPL_DONE || fs.state == REPL_FORKED;
 	if (!over)
@@ -258,6 +264,7 @@ static void group_follower_progress(struct group *g)
 			"the group stops at this site; an operator must decide",
 			g->name);
 	}
+	g->want_full = g->want_full || fs.wants_full;
 	if (fs.state == REPL_FAILED)
 		log_warn(g->c->env->log, "volume",
 			 "group %s: following failed (%s): attaching again", g->name,

@@ -6,12 +6,13 @@
 #include "engine/volume/group.h"
 
 enum io_phase {
-	IO_GATE,    /* wait: earlier overlapping operations */
-	IO_EDGE,    /* a partial first or last block: needs a buf */
-	IO_MERGE,   /* wait: old content of that block */
-	IO_QUEUED,  /* wait: record committed */
-	IO_READING, /* wait: content */
-	IO_LEASE,   /* read done: wait for a lease (R9) */
+	IO_GATE,     /* wait: earlier overlapping operations */
+	IO_EDGE,     /* a partial first or last block: needs a buf */
+	IO_MERGE,    /* wait: old content of that block */
+	IO_QUEUED,   /* wait: record committed */
+	IO_SNAPSHOT, /* of a snapshot: may have to be opened first */
+	IO_READING,  /* wait: content */
+	IO_LEASE,    /* read done: wait for a lease (R9) */
 	IO_END,
 };
 

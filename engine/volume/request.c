@@ -4,7 +4,8 @@
  * Purpose.     What the desk asks: groups through the authority, volumes through the journal.
  * Invariants.  J9 A request is answered when its record is committed, or its view applied.
  *              R8 The same compare-and-set is proposed again until cfg moves or the deadline.
- *              Q1 One VOLUME record of a group is in flight at a time, so slots are never shared.
+ *              Q1 One VOLUME, SNAP, RESTORE or CLONE record of a group is in flight at a time, so
+ *                 slots and names are never shared.
  * States.      REQ_NEW -> REQ_ASKED -> done.  A request is looked at whenever the conductor steps.
  * Ownership.   Requests are the callers'.
  * Limits.      Bounded by the desk.
@@ -16,21 +17,10 @@
 
 #include "engine/base/err.h"
 #include "engine/port/random.h"
-#include "engine/volume/group.h"
+#include "engine/store/snapshot.h"
+#include "engine/volume/request.h"
 
 #define VOLUME_BYTES_MAX (1ull << 60) /* proto/record.h */
-
-enum request_phase { REQ_NEW, REQ_ASKED };
-
-struct request_state {
-	enum request_phase phase;
-	struct mono_ns deadline, again;
-	struct uuid uuid;
-	struct lsn end;
-	uint64_t epoch; /* in which `end` is a position */
-};
-_Static_assert(sizeof(struct request_state) <= sizeof(((struct conductor_request *)0)->private),
-	       "fits");
 
 static void request_step(struct op *op);
 static int request_run(struct conductor_request *r);
@@ -38,11 +28,6 @@ static int request_group_create(struct conductor_request *r);
 static int request_group_change(struct conductor_request *r);
 static int request_volume(struct conductor_request *r);
 static int request_store_grow(struct conductor_request *r);
-
-static struct request_state *request_state(struct conductor_request *r)
-{
-	return (struct request_state *)(void *)r->private;
-}
 
 void conductor_submit(struct conductor *c, struct conductor_request *r)
 {
@@ -65,8 +50,7 @@ void conductor_wake_requests(struct conductor *c)
 		op_wake(&container_of(n, struct conductor_request, link)->op);
 }
 
-PRINTF_LIKE(3, 4)
-static int request_fail(struct conductor_request *r, int rc, const char *fmt, ...)
+int request_fail(struct conductor_request *r, int rc, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -82,8 +66,8 @@ static void request_step(struct op *op)
 	struct request_state *s = request_state(r);
 	int rc;
 
-	if (!list_linked(&r->link))
-		return; /* answered already */
+	if (!list_linked(&r->link) || op->waits != 0)
+		return; /* answered already; wait: a snapshot that is being opened */
 	rc = r->c->stopping ? request_fail(r, -ERR_CLOSED, "the daemon is stopping")
 			    : request_run(r);
 	if (rc == -ERR_AGAIN && clock_now(r->c->env->clock).v >= s->deadline.v) {
@@ -100,6 +84,7 @@ static void request_step(struct op *op)
 		return; /* wait: authority, commit, or the deadline (the conductor's ping wakes us) */
 	if (rc == 0)
 		r->text[0] = '\0';
+	request_snap_end(r);
 	list_remove(&r->link);
 	completion_fire(&r->done, rc); /* last: r is the caller's again */
 }
@@ -118,6 +103,13 @@ static int request_run(struct conductor_request *r)
 		return request_volume(r);
 	case REQUEST_STORE_GROW:
 		return request_store_grow(r);
+	case REQUEST_SNAPSHOT_CREATE:
+	case REQUEST_SNAPSHOT_DELETE:
+		return request_snapshot(r);
+	case REQUEST_ROLLBACK:
+		return request_rollback(r);
+	case REQUEST_CLONE:
+		return request_clone(r);
 	}
 	UNREACHABLE("request kind");
 }
@@ -234,15 +226,14 @@ static int request_group_create(struct conductor_request *r)
 		if (rc == -ERR_INVALID || rc == -ERR_FULL)
 			return request_fail(r, rc, "the authority refuses group %s: %s",
 					    r->group.name, err_text(rc));
-		s->again.v = now + 80 * MS_NS;
+		s->again.v = now + REQUEST_AGAIN_MS * MS_NS;
 		if (authority_propose(c->authority, &cmd, 1) == 0)
 			s->phase = REQ_ASKED;
 	}
 	return -ERR_AGAIN;
 }
 
-static int request_group_refusal(struct conductor_request *r, const struct group *g,
-				 const char *name)
+int request_group_refusal(struct conductor_request *r, const struct group *g, const char *name)
 {
 	if (g == NULL || !g->view_seen || g->dropped)
 		return request_fail(r, -ERR_NOT_FOUND, "no group named %s", name);
@@ -250,6 +241,19 @@ static int request_group_refusal(struct conductor_request *r, const struct group
 		return request_fail(r, -ERR_NOT_PRIMARY, "group %s is primary at %s: say it there",
 				    name, conductor_site_name(g->c, g->view.primary));
 	return g->open_phase == OPEN_DONE ? 0 : -ERR_AGAIN;
+}
+
+static int request_group_is_empty(struct conductor_request *r, const struct group *g)
+{
+	struct replica *replica = replica_find(g->c->store, &g->uuid);
+	uint32_t snapshots = replica != NULL ? replica_snapshots(replica, NULL, 0) : 0;
+
+	if (g->volume_count == 0 && snapshots == 0)
+		return 0;
+	return request_fail(r, -ERR_IN_USE,
+			    "group %s has %u volumes and %u snapshots: delete them first, or use "
+			    "--force",
+			    g->name, g->volume_count, snapshots);
 }
 
 static int request_group_change(struct conductor_request *r)
@@ -269,10 +273,11 @@ static int request_group_change(struct conductor_request *r)
 	rc = request_group_refusal(r, g, r->group.name);
 	if (rc < 0)
 		return rc;
-	if (r->kind == REQUEST_GROUP_DELETE && !r->force && g->volume_count != 0)
-		return request_fail(r, -ERR_IN_USE,
-				    "group %s has %u volumes: delete them first, or use --force",
-				    g->name, g->volume_count);
+	if (r->kind == REQUEST_GROUP_DELETE && !r->force) {
+		rc = request_group_is_empty(r, g);
+		if (rc < 0)
+			return rc;
+	}
 	s->uuid = g->uuid;
 	if (r->kind == REQUEST_GROUP_SET) {
 		struct vg_config want = g->view.config;
@@ -292,7 +297,7 @@ static int request_group_change(struct conductor_request *r)
 		memcpy(cmd.sites, g->view.site, sizeof(cmd.sites));
 	}
 	if (now >= s->again.v) {
-		s->again.v = now + 80 * MS_NS;
+		s->again.v = now + REQUEST_AGAIN_MS * MS_NS;
 		cmd.kind = r->kind == REQUEST_GROUP_SET ? VG_CONFIG : VG_DELETE;
 		cmd.vg = g->uuid;
 		cmd.cfg = g->view.cfg;
@@ -389,31 +394,34 @@ static bool volume_has_clients(struct group *g, uint32_t slot)
 	return false;
 }
 
+/* J9.  What is not committed when the role ends may or may not come to be. */
+int request_committed(struct conductor_request *r, struct group *g, const char *see)
+{
+	struct request_state *s = request_state(r);
+	struct replica *replica = g != NULL ? replica_find(r->c->store, &g->uuid) : NULL;
+	struct replica_status st;
+
+	if (replica == NULL || g->open_epoch != s->epoch)
+		return request_fail(r, -ERR_TIMEOUT, "the group's role changed meanwhile: see '%s'",
+				    see);
+	replica_status(replica, &st);
+	return st.commit.v >= s->end.v ? 0 : -ERR_AGAIN;
+}
+
 static int request_volume(struct conductor_request *r)
 {
 	struct request_state *s = request_state(r);
 	struct group *g =
 		conductor_group_named(r->c, r->volume.group, (uint32_t)strlen(r->volume.group));
 	struct replica_volume *list;
-	struct replica_status st;
 	struct record_volume rec;
 	uint8_t body[RECORD_BODY_BYTES_MAX];
 	int rc = request_group_refusal(r, g, r->volume.group);
 
+	if (s->phase == REQ_ASKED)
+		return request_committed(r, g, "twinshore volume list");
 	if (rc < 0)
-		return s->phase == REQ_ASKED && rc != -ERR_AGAIN
-			       ? request_fail(
-					 r, -ERR_TIMEOUT,
-					 "the group's role changed meanwhile: see 'twinshore volume list'")
-			       : rc;
-	if (s->phase == REQ_ASKED) {
-		if (g->open_epoch != s->epoch)
-			return request_fail(
-				r, -ERR_TIMEOUT,
-				"the group's role changed meanwhile: see 'twinshore volume list'");
-		replica_status(replica_find(r->c->store, &g->uuid), &st);
-		return st.commit.v >= s->end.v ? 0 : -ERR_AGAIN; /* J9 */
-	}
+		return rc;
 	if (g->volumes_at.v != UINT64_MAX)
 		return -ERR_AGAIN; /* Q1 */
 	list = calloc(VOLUMES_MAX, sizeof(*list));

@@ -13,6 +13,7 @@
 #include "engine/base/counters.h"
 #include "engine/base/err.h"
 #include "engine/base/log.h"
+#include "engine/store/snapshot.h"
 #include "engine/volume/group.h"
 
 static enum group_state group_state_of(struct group *g);
@@ -43,7 +44,7 @@ const char *event_kind_word(enum event_kind k)
 	static const char *const words[] = {
 		[EVENT_ROLE] = "role",	   [EVENT_EPOCH] = "epoch", [EVENT_ISR] = "isr",
 		[EVENT_PEER] = "peer",	   [EVENT_STORE] = "store", [EVENT_POLICY] = "policy",
-		[EVENT_REPAIR] = "repair", [EVENT_LOSS] = "loss"};
+		[EVENT_REPAIR] = "repair", [EVENT_LOSS] = "loss",   [EVENT_SNAPSHOT] = "snapshot"};
 
 	return words[k];
 }
@@ -297,7 +298,9 @@ static void group_fill(struct group *g, struct group_status *s)
 	s->primary = g->view.primary;
 	s->epoch = g->view.epoch;
 	s->cfg = g->view.cfg;
-	s->content_generation = g->view.content_generation;
+	s->content_generation =
+		r != NULL ? group_content_generation(g, r) : g->view.content_generation;
+	s->snapshot_count = r != NULL ? replica_snapshots(r, NULL, 0) : 0;
 	s->orphan = !g->view_seen && authority_status(c->authority)->ready;
 	s->on_peer_loss_stop = g->view.config.on_peer_loss == VG_PEER_LOSS_STOP;
 	s->min_isr = g->view.config.min_isr;
@@ -320,6 +323,13 @@ static void group_fill(struct group *g, struct group_status *s)
 	s->volume_count = g->volume_count;
 	group_reason(g, s);
 	group_guarantee(g, s);
+}
+
+struct replica *conductor_replica(struct conductor *c, const char *group)
+{
+	struct group *g = conductor_group_named(c, group, (uint32_t)strlen(group));
+
+	return g != NULL ? replica_find(c->store, &g->uuid) : NULL;
 }
 
 bool conductor_group_status(struct conductor *c, uint32_t index, struct group_status *ret)

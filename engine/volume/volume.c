@@ -10,6 +10,7 @@
  *                 decided, so it is never merged with, nor read around, by a later one.
  * States.      IO_GATE -> IO_EDGE -> IO_MERGE -> IO_EDGE -> IO_QUEUED -> IO_END   (writes)
  *              IO_GATE -> IO_READING -> IO_LEASE -> IO_END                        (reads)
+ *              IO_SNAPSHOT -> IO_READING -> IO_END           (reads of a snapshot: export.c)
  * Ownership.   volume_io is the client's; a reference on its buf is held until the end.
  * Limits.      As many operations as the front door lets in.
  */
@@ -20,6 +21,7 @@
 
 #include "engine/base/counters.h"
 #include "engine/base/err.h"
+#include "engine/volume/export.h"
 #include "engine/volume/io.h"
 
 #define W_EDGE 1u
@@ -57,7 +59,9 @@ static int volume_refusal(const struct group *g, char *message, uint32_t bytes)
 			 conductor_site_name(c, c->o.site));
 		return -ERR_NOT_PRIMARY;
 	}
-	if (g->open_epoch != 0)
+	if (group_is_rolling_back(g))
+		snprintf(message, bytes, "group %s is being rolled back: try again", g->name);
+	else if (g->open_epoch != 0)
 		snprintf(message, bytes, "group %s is suspended: see 'twinshore explain %s'",
 			 g->name, g->name);
 	else
@@ -67,10 +71,10 @@ static int volume_refusal(const struct group *g, char *message, uint32_t bytes)
 }
 
 /* Suspended for longer than suspend_max: clients are closed and refused, until what was left
- * undecided then is decided (V4). */
+ * undecided then is decided (V4).  A rollback lets nobody in, too. */
 static bool group_is_shut(const struct group *g)
 {
-	return g->orphans != 0 ||
+	return g->orphans != 0 || group_is_rolling_back(g) ||
 	       (g->suspended_since.v != 0 && clock_now(g->c->env->clock).v - g->suspended_since.v >
 						     g->c->o.timers.suspend_max_ms * MS_NS);
 }
@@ -121,11 +125,6 @@ int volume_find(struct conductor *c, const char *name, uint32_t name_bytes,
 		snprintf(message, message_bytes, "an export name is GROUP/VOLUME");
 		return -ERR_NOT_FOUND;
 	}
-	if (memchr(name, '@', name_bytes) != NULL) {
-		snprintf(message, message_bytes,
-			 "snapshot exports are not available in this version");
-		return -ERR_UNSUPPORTED;
-	}
 	left = (uint32_t)(slash - name);
 	g = conductor_group_named(c, name, left);
 	if (g == NULL) {
@@ -133,6 +132,9 @@ int volume_find(struct conductor *c, const char *name, uint32_t name_bytes,
 			 name);
 		return -ERR_NOT_FOUND;
 	}
+	if (memchr(slash, '@', name_bytes - left) != NULL)
+		return export_find(g, slash + 1, name_bytes - left - 1, ret_volume, message,
+				   message_bytes);
 	v = volume_named(g, slash + 1, name_bytes - left - 1);
 	if (g->open_epoch == 0)
 		return volume_refusal(g, message, message_bytes);
@@ -149,11 +151,15 @@ int volume_find(struct conductor *c, const char *name, uint32_t name_bytes,
 void volume_info(const struct volume *v, struct volume_info *ret)
 {
 	memset(ret, 0, sizeof(*ret));
-	snprintf(ret->name, sizeof(ret->name), "%s/%s", v->g->name, v->name);
+	if (v->export != NULL)
+		snprintf(ret->name, sizeof(ret->name), "%s/%s@%s", v->g->name, v->name,
+			 v->export->snapshot.name);
+	else
+		snprintf(ret->name, sizeof(ret->name), "%s/%s", v->g->name, v->name);
 	ret->uuid = v->uuid;
 	ret->bytes = v->bytes;
 	ret->block_bytes = v->block_bytes;
-	ret->read_only = false;
+	ret->read_only = v->export != NULL;
 }
 
 bool volume_list(struct conductor *c, uint32_t index, struct volume_info *ret)
@@ -172,21 +178,23 @@ bool volume_list(struct conductor *c, uint32_t index, struct volume_info *ret)
 			}
 		}
 	}
-	return false;
+	return export_list(c, index, ret);
 }
 
 int volume_attach(struct volume *v, struct volume_client *client)
 {
 	assert(completion_armed(&client->revoked));
-	if (v->g->open_epoch == 0 || v->gone)
+	if (v->export == NULL && (v->g->open_epoch == 0 || v->gone))
 		return -ERR_NOT_PRIMARY;
-	if (group_is_shut(v->g))
+	if (v->gone || (v->export == NULL && group_is_shut(v->g)))
 		return -ERR_SUSPENDED; /* V4 */
 	client->volume = v;
 	client->epoch = v->g->open_epoch;
 	client->in_flight = 0;
 	list_link_init(&client->link);
 	list_push_back(&v->clients, &client->link);
+	if (v->export != NULL)
+		export_open(v->export);
 	return 0;
 }
 
@@ -225,6 +233,8 @@ static int io_check(const struct volume *v, const struct volume_io *io)
 {
 	if (io->kind == VOLUME_FLUSH)
 		return 0;
+	if (v->export != NULL && io->kind != VOLUME_READ)
+		return -ERR_READONLY;
 	if (io->off > v->bytes || io->bytes > v->bytes - io->off)
 		return -ERR_RANGE;
 	if (io->bytes == 0)
@@ -236,6 +246,12 @@ static int io_check(const struct volume *v, const struct volume_io *io)
 		assert(io->off / IO_BYTES_MAX == (io->off + io->bytes - 1) / IO_BYTES_MAX);
 	}
 	return 0;
+}
+
+/* Where operations of a volume are counted. */
+static uint32_t *volume_ios(const struct volume *v)
+{
+	return v->export != NULL ? &v->g->export_ios : &v->g->ios;
 }
 
 void volume_submit(struct volume_client *client, struct volume_io *io)
@@ -254,13 +270,13 @@ void volume_submit(struct volume_client *client, struct volume_io *io)
 	s->v = v;
 	s->began = clock_now(g->c->env->clock);
 	client->in_flight++;
-	g->ios++;
+	*volume_ios(v) += 1;
 	s->phase = IO_END;
 	s->rc = io_check(v, io);
 	if (!volume_io_is_open(io) || v->gone)
 		s->rc = -ERR_CLOSED;
 	else if (s->rc == 0 && io->kind != VOLUME_FLUSH && io->bytes != 0)
-		s->phase = IO_GATE;
+		s->phase = v->export != NULL ? IO_SNAPSHOT : IO_GATE;
 	s->begin = io->off / BLOCK_BYTES;
 	s->end = (last + BLOCK_BYTES - 1) / BLOCK_BYTES;
 	if (io->kind == VOLUME_TRIM) { /* a hint: rounded in */
@@ -274,7 +290,9 @@ void volume_submit(struct volume_client *client, struct volume_io *io)
 
 bool volume_io_is_open(const struct volume_io *io)
 {
-	return io->client->volume->g->open_epoch == io->client->epoch &&
+	const struct volume *v = io->client->volume;
+
+	return (v->export != NULL || v->g->open_epoch == io->client->epoch) &&
 	       completion_armed(&io->client->revoked);
 }
 
@@ -334,9 +352,12 @@ static bool io_run(struct volume_io *io)
 		else
 			io_merge(io);
 		return true;
+	case IO_SNAPSHOT:
+		s->phase = IO_READING;
+		return export_read(io);
 	case IO_READING:
 		s->rc = s->read.done.rc;
-		s->phase = s->rc < 0 ? IO_END : IO_LEASE;
+		s->phase = s->rc < 0 || s->v->export != NULL ? IO_END : IO_LEASE;
 		return true;
 	case IO_LEASE:
 		if (g->eff.may_read &&
@@ -519,9 +540,9 @@ static void io_finish(struct volume_io *io)
 	}
 	if (s->rc == 0)
 		io_count(io, g);
-	assert(io->client->in_flight > 0 && g->ios > 0);
+	assert(io->client->in_flight > 0 && *volume_ios(s->v) > 0);
 	io->client->in_flight--;
-	g->ios--;
+	*volume_ios(s->v) -= 1;
 	if (g->open_epoch == 0 || s->v->gone)
 		op_wake(&g->op);
 	op_unqueue(&io->op);		   /* its last phase may have woken it */

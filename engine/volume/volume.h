@@ -18,7 +18,7 @@ struct conductor; /* all groups of this site */
 struct volume;
 
 struct volume_info {
-	char name[2 * NAME_BYTES_MAX + 2]; /* "GROUP/VOLUME" */
+	char name[3 * NAME_BYTES_MAX + 3]; /* "GROUP/VOLUME" or "GROUP/VOLUME@SNAPSHOT" */
 	struct uuid uuid;
 	uint64_t bytes;
 	uint32_t block_bytes; /* 512 or 4096 */
@@ -27,15 +27,18 @@ struct volume_info {
 
 /*
  * Find the export `name` (not terminated, name_bytes long): "GROUP/VOLUME", or "" for the only
- * volume of the site.  0 and *ret_volume; -ERR_NOT_FOUND; -ERR_NOT_PRIMARY or -ERR_SUSPENDED with a sentence for the
- * client in message (names the primary); -ERR_UNSUPPORTED (snapshots, later).
+ * volume of the site, or "GROUP/VOLUME@SNAPSHOT", read-only and at any site that has it.  0 and
+ * *ret_volume; -ERR_NOT_FOUND; -ERR_NOT_PRIMARY or -ERR_SUSPENDED with a sentence for the client in
+ * message (names the primary).
  */
 MUST_CHECK int volume_find(struct conductor *c, const char *name, uint32_t name_bytes,
 			   struct volume **ret_volume, char *message, uint32_t message_bytes);
 
 void volume_info(const struct volume *v, struct volume_info *ret);
 
-/* Exports that a client may open here now, in name order. index 0..; false at the end. */
+/* Exports that a client may open here now: volumes in name order, then snapshots of groups, the
+ * newest first, EXPORTS_LISTED_MAX at most. index 0..; false at the end. */
+#define EXPORTS_LISTED_MAX 256u
 bool volume_list(struct conductor *c, uint32_t index, struct volume_info *ret);
 
 /*

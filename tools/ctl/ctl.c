@@ -142,18 +142,30 @@ int ctl_name(const struct ctl *ctl, const char *what, const char *text)
 			 text, what);
 }
 
+static int split(const struct ctl *ctl, const char *text, char mark, char *group, char *name)
+{
+	const char *at = strchr(text, mark);
+
+	if (at == NULL || at - text > (int)NAME_BYTES_MAX || strlen(at + 1) > NAME_BYTES_MAX)
+		return ctl_usage(ctl, "'%.140s' is not GROUP%cNAME", text, mark);
+	snprintf(group, NAME_BYTES_MAX + 1, "%.*s", (int)(at - text), text);
+	snprintf(name, NAME_BYTES_MAX + 1, "%s", at + 1);
+	return ctl_name(ctl, "group", group) != 0 ||
+			       ctl_name(ctl, mark == '@' ? "snapshot" : "volume", name) != 0
+		       ? CTL_USAGE
+		       : 0;
+}
+
 int ctl_split(const struct ctl *ctl, const char *text, char group[NAME_BYTES_MAX + 1],
 	      char name[NAME_BYTES_MAX + 1])
 {
-	const char *slash = strchr(text, '/');
+	return split(ctl, text, '/', group, name);
+}
 
-	if (slash == NULL || slash - text > (int)NAME_BYTES_MAX ||
-	    strlen(slash + 1) > NAME_BYTES_MAX)
-		return ctl_usage(ctl, "'%.140s' is not GROUP/NAME", text);
-	snprintf(group, NAME_BYTES_MAX + 1, "%.*s", (int)(slash - text), text);
-	snprintf(name, NAME_BYTES_MAX + 1, "%s", slash + 1);
-	return ctl_name(ctl, "group", group) != 0 || ctl_name(ctl, "volume", name) != 0 ? CTL_USAGE
-											: 0;
+int ctl_split_snapshot(const struct ctl *ctl, const char *text, char group[NAME_BYTES_MAX + 1],
+		       char name[NAME_BYTES_MAX + 1])
+{
+	return split(ctl, text, '@', group, name);
 }
 
 int ctl_size(const struct ctl *ctl, const char *text, uint64_t *ret_bytes)

@@ -64,6 +64,9 @@ int ctl_parse(const struct ctl *ctl, int argc, char **argv, const struct opt *op
 /* GROUP/NAME into its halves; 0 or CTL_USAGE (told already). */
 int ctl_split(const struct ctl *ctl, const char *text, char group[NAME_BYTES_MAX + 1],
 	      char name[NAME_BYTES_MAX + 1]);
+/* GROUP@SNAPSHOT, the same way. */
+int ctl_split_snapshot(const struct ctl *ctl, const char *text, char group[NAME_BYTES_MAX + 1],
+		       char name[NAME_BYTES_MAX + 1]);
 int ctl_name(const struct ctl *ctl, const char *what, const char *text);
 int ctl_size(const struct ctl *ctl, const char *text, uint64_t *ret_bytes);
 
@@ -81,6 +84,12 @@ int cmd_volume_resize(struct ctl *ctl, int argc, char **argv);
 int cmd_volume_delete(struct ctl *ctl, int argc, char **argv);
 int cmd_store_grow(struct ctl *ctl, int argc, char **argv);
 int cmd_volume_list(struct ctl *ctl, int argc, char **argv);
+int cmd_snapshot_create(struct ctl *ctl, int argc, char **argv);
+int cmd_snapshot_list(struct ctl *ctl, int argc, char **argv);
+int cmd_snapshot_delete(struct ctl *ctl, int argc, char **argv);
+int cmd_clone(struct ctl *ctl, int argc, char **argv);
+int cmd_rollback(struct ctl *ctl, int argc, char **argv);
+int cmd_diff(struct ctl *ctl, int argc, char **argv);
 int cmd_store_format(struct ctl *ctl, int argc, char **argv);
 int cmd_store_inspect(struct ctl *ctl, int argc, char **argv);
 int cmd_store_check(struct ctl *ctl, int argc, char **argv);

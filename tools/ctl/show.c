@@ -133,7 +133,7 @@ static void group_json(struct json *j, const Adm__Group *g)
 	for (size_t i = 0; i < g->n_peers; i++)
 		peer_json(j, g->peers[i]);
 	json_close_array(j);
-	json_number(j, "snapshots", 0);
+	json_number(j, "snapshots", g->snapshots);
 	if (g->newest_recoverable != NULL) {
 		json_object(j, "newest_recoverable");
 		json_text(j, "site", g->newest_recoverable->site);
@@ -237,4 +237,56 @@ void show_event_json(struct json *j, const Adm__Event *e)
 	json_number(j, "bytes", e->bytes);
 	json_real(j, "seconds", e->seconds);
 	json_close_object(j);
+}
+
+static void snapshot_json(struct json *j, const Adm__Snapshot *s)
+{
+	json_object(j, NULL);
+	json_text(j, "uuid", s->uuid);
+	json_text(j, "name", s->name);
+	json_number(j, "lsn", s->lsn);
+	json_time(j, "time", s->time_ns);
+	json_bool(j, "pinned", s->pinned);
+	if (s->pinned)
+		json_number(j, "used", s->used);
+	else
+		json_null(j, "used");
+	if (s->owned_known)
+		json_number(j, "owned", s->owned);
+	else
+		json_null(j, "owned");
+	json_number(j, "volumes", s->volumes);
+	json_number(j, "clones", s->clones);
+	json_number(j, "readers", s->readers);
+	json_array(j, "flags");
+	if (s->kept)
+		json_text(j, NULL, "kept");
+	if (s->branch)
+		json_text(j, NULL, "branch");
+	if (s->scheduled)
+		json_text(j, NULL, "scheduled");
+	json_close_array(j);
+	json_close_object(j);
+}
+
+void show_snapshots_json(FILE *out, const char *group, Adm__Snapshot *const *list, size_t count)
+{
+	struct json j;
+
+	json_begin(&j, out);
+	json_object(&j, NULL);
+	json_text(&j, "group", group);
+	json_array(&j, "snapshots");
+	for (size_t i = 0; i < count; i++)
+		snapshot_json(&j, list[i]);
+	json_close_array(&j);
+	json_close_object(&j);
+	json_end(&j);
+}
+
+const char *show_run_kind(uint32_t kind)
+{
+	static const char *const words[] = {"data", "zero", "discarded"};
+
+	return kind < 3 ? words[kind] : "other";
 }

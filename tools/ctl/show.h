@@ -24,6 +24,11 @@ void show_quorum(FILE *out, const Adm__Quorum *q);
 void show_explain_json(FILE *out, const Adm__ExplainReply *e);
 void show_explain(FILE *out, const Adm__ExplainReply *e);
 
+/* Snapshots of a group, oldest first. */
+void show_snapshots_json(FILE *out, const char *group, Adm__Snapshot *const *list, size_t count);
+void show_snapshots(FILE *out, Adm__Snapshot *const *list, size_t count);
+const char *show_run_kind(uint32_t kind); /* of a DiffRun */
+
 struct json;
 void show_event_json(struct json *j, const Adm__Event *e);
 void show_event(FILE *out, const Adm__Event *e);

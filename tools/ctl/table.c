@@ -193,6 +193,47 @@ void show_volumes(FILE *out, const struct snapshot *s)
 	}
 }
 
+static void snapshot_cells(struct table *t, const Adm__Snapshot *s)
+{
+	char when[32], flags[64];
+
+	time_text(s->time_ns, when);
+	snprintf(flags, sizeof(flags), "%s%s%s%s%s%s", s->kept ? ",kept" : "",
+		 s->branch ? ",branch" : "", s->scheduled ? ",scheduled" : "",
+		 s->clones != 0 ? ",base" : "", s->readers != 0 ? ",read" : "",
+		 s->pinned ? "" : ",folding");
+	t->columns = 0;
+	cell(t, s->name);
+	cell(t, when);
+	cell_number(t, s->lsn);
+	if (s->pinned)
+		cell_size(t, s->used);
+	else
+		cell(t, "-");
+	if (s->owned_known)
+		cell_size(t, s->owned);
+	else
+		cell(t, "-");
+	cell(t, flags[0] != '\0' ? flags + 1 : "-");
+}
+
+void show_snapshots(FILE *out, Adm__Snapshot *const *list, size_t count)
+{
+	static const char *const head[] = {"SNAPSHOT", "TIME", "LSN", "USED", "OWN", "FLAGS", NULL};
+	struct table t = {0};
+
+	for (int pass = 0; pass < 2; pass++) {
+		FILE *to = pass == 0 ? NULL : out;
+
+		cells(&t, head);
+		row_put(&t, to);
+		for (size_t i = 0; i < count; i++) {
+			snapshot_cells(&t, list[i]);
+			row_put(&t, to);
+		}
+	}
+}
+
 void show_quorum(FILE *out, const Adm__Quorum *q)
 {
 	static const char *const head[] = {"MEMBER", "ID", "REACHABLE", "LEADER", NULL};

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/base/err.h"
 #include "engine/nbd/nbd_server.h"
 
 void fake_rooms_init(struct fake_rooms *f)
@@ -12,6 +13,7 @@ void fake_rooms_init(struct fake_rooms *f)
 	struct authority_status *q = &f->authority.status;
 
 	memset(f, 0, sizeof(*f));
+	f->conductor.replica = &f->replica;
 	f->store.status = (struct store_status){
 		.bytes = 1 << 30, .used_bytes = 4096, .journal_bytes = 1 << 20};
 	*q = (struct authority_status){.ready = true,
@@ -45,6 +47,116 @@ struct group_status *fake_group_add(struct fake_rooms *f, const char *name)
 	snprintf(g->guarantee, sizeof(g->guarantee),
 		 "an acknowledged write is on stable storage at east and west");
 	return g;
+}
+
+struct snapshot_info *fake_snapshot_add(struct fake_rooms *f, const char *name)
+{
+	struct snapshot_info *i = &f->replica.snapshots[f->replica.count++];
+
+	memset(i, 0, sizeof(*i));
+	i->uuid.b[0] = (uint8_t)f->replica.count;
+	snprintf(i->name, sizeof(i->name), "%s", name);
+	i->lsn.v = 4096ull * f->replica.count;
+	i->time.v = 1700000000ull * SEC_NS;
+	i->used_bytes = 1 << 20;
+	i->volume_count = 1;
+	i->pinned = true;
+	return i;
+}
+
+struct replica *conductor_replica(struct conductor *c, const char *group)
+{
+	for (uint32_t i = 0; i < c->group_count; i++)
+		if (strcmp(c->groups[i].name, group) == 0)
+			return c->replica;
+	return NULL;
+}
+
+bool conductor_attach(struct conductor *c)
+{
+	c->attached++;
+	return true;
+}
+
+void conductor_detach(struct conductor *c)
+{
+	assert(c->attached > 0);
+	c->attached--;
+}
+
+uint32_t replica_snapshots(const struct replica *r, struct snapshot_info *ret, uint32_t max)
+{
+	for (uint32_t i = 0; i < r->count && i < max; i++)
+		ret[i] = r->snapshots[i];
+	return r->count;
+}
+
+int replica_snapshot_by_name(const struct replica *r, const char *name, struct snapshot_info *ret)
+{
+	for (uint32_t i = 0; i < r->count; i++)
+		if (strcmp(r->snapshots[i].name, name) == 0) {
+			*ret = r->snapshots[i];
+			return 0;
+		}
+	return -ERR_NOT_FOUND;
+}
+
+int replica_snapshot_by_uuid(const struct replica *r, const struct uuid *uuid,
+			     struct snapshot_info *ret)
+{
+	for (uint32_t i = 0; i < r->count; i++)
+		if (uuid_equal(&r->snapshots[i].uuid, uuid)) {
+			*ret = r->snapshots[i];
+			return 0;
+		}
+	return -ERR_NOT_FOUND;
+}
+
+/* A snapshot that is open is its info. */
+void replica_snapshot_open(struct replica *r, const struct uuid *uuid, struct snapshot **ret,
+			   struct completion *done)
+{
+	for (uint32_t i = 0; i < r->count; i++)
+		if (uuid_equal(&r->snapshots[i].uuid, uuid)) {
+			*ret = (struct snapshot *)(void *)&r->snapshots[i];
+			r->snapshots[i].readers++;
+			completion_fire(done, 0);
+			return;
+		}
+	completion_fire(done, -ERR_NOT_FOUND);
+}
+
+void replica_snapshot_close(struct snapshot **snap)
+{
+	struct snapshot_info *i = (struct snapshot_info *)(void *)*snap;
+
+	assert(i->readers > 0);
+	i->readers--;
+	*snap = NULL;
+}
+
+uint32_t snapshot_volumes(const struct snapshot *snap, struct replica_volume *ret, uint32_t max)
+{
+	ret[0] = (struct replica_volume){.bytes = 8 * 4096 + 512, .block_bytes = 512};
+	ret[0].uuid.b[0] = 9;
+	snprintf(ret[0].name, sizeof(ret[0].name), "db");
+	return 1;
+}
+
+void replica_snapshot_owned(struct replica *r, struct snapshot_owned *q)
+{
+	q->bytes = 100ull * q->snapshot.b[0];
+	completion_fire(&q->done, r->owned_rc);
+}
+
+void snapshot_delta(struct snapshot_delta *d)
+{
+	d->run_count = 1;
+	d->end = d->block != 0;
+	d->runs[0] = d->end ? (struct delta_run){8, 5, DELTA_ZERO}
+			    : (struct delta_run){1, 2, DELTA_DATA};
+	d->block = 8;
+	completion_fire(&d->done, 0);
 }
 
 void fake_event_add(struct fake_rooms *f, const char *group)

@@ -9,6 +9,7 @@
 #include "engine/base/hist.h"
 #include "engine/quorum/authority.h"
 #include "engine/quorum/member.h"
+#include "engine/store/snapshot.h"
 #include "engine/store/store.h"
 #include "engine/volume/conductor.h"
 
@@ -25,6 +26,16 @@ struct conductor {
 	struct conductor_request *request; /* submitted and not answered */
 	uint32_t submitted;
 	struct hist hist;
+	uint32_t attached;
+	struct replica *replica; /* of every group */
+};
+
+/* The replica of every group: snapshots as data.  Owned is 100 times the index; a delta is one run of
+ * 2 blocks at block 1 in the first call and one of zeroes at 8 in the second, beyond the end. */
+struct replica {
+	struct snapshot_info snapshots[8];
+	uint32_t count;
+	int owned_rc;
 };
 
 struct store {
@@ -40,6 +51,7 @@ struct member {
 };
 
 struct fake_rooms {
+	struct replica replica;
 	struct conductor conductor;
 	struct store store;
 	struct authority authority;
@@ -49,6 +61,7 @@ struct fake_rooms {
 /* Two sites, east (1, this one) and west (2). */
 void fake_rooms_init(struct fake_rooms *f);
 struct group_status *fake_group_add(struct fake_rooms *f, const char *name);
+struct snapshot_info *fake_snapshot_add(struct fake_rooms *f, const char *name);
 void fake_event_add(struct fake_rooms *f, const char *group);
 /* Answer the request in flight. */
 void fake_request_answer(struct fake_rooms *f, int rc, const char *text);

@@ -283,6 +283,155 @@ START_TEST(client_that_leaves_during_a_change_costs_nothing)
 }
 END_TEST
 
+static void ask_snapshots(struct raw_client *c, const char *group)
+{
+	Adm__Request r = ADM__REQUEST__INIT;
+	Adm__SnapshotList m = ADM__SNAPSHOT_LIST__INIT;
+	char text[100];
+
+	snprintf(text, sizeof(text), "%s", group);
+	m.group = text;
+	r.id = 6;
+	r.command_case = ADM__REQUEST__COMMAND_SNAPSHOT_LIST;
+	r.snapshot_list = &m;
+	put(c, &r.base);
+}
+
+START_TEST(snapshots_are_listed_with_what_they_own)
+{
+	struct raw_client c;
+	Adm__Response *r;
+
+	fake_snapshot_add(&rooms, "one");
+	fake_snapshot_add(&rooms, "two")->pinned = false;
+	fake_snapshot_add(&rooms, "three")->flags = RECORD_SNAP_KEPT;
+	hello(&c, 1, 1);
+	ask_snapshots(&c, "pg");
+	for (uint32_t i = 0; i < 3; i++) {
+		r = response(&c);
+		ck_assert_int_eq(r->body_case, ADM__RESPONSE__BODY_SNAPSHOTS);
+		ck_assert(r->more);
+		ck_assert_uint_eq(r->snapshots->n_snapshots, 1);
+		ck_assert_str_eq(r->snapshots->snapshots[0]->name, rooms.replica.snapshots[i].name);
+		ck_assert_int_eq(r->snapshots->snapshots[0]->owned_known, i != 1);
+		ck_assert_uint_eq(r->snapshots->snapshots[0]->owned, i == 1 ? 0 : 100 * (i + 1));
+		ck_assert_int_eq(r->snapshots->snapshots[0]->kept, i == 2);
+	}
+	r = response(&c);
+	ck_assert(!r->more);
+	ck_assert_uint_eq(r->snapshots->n_snapshots, 0);
+	ask_snapshots(&c, "other");
+	r = response(&c);
+	ck_assert_int_eq(r->body_case, ADM__RESPONSE__BODY_ERROR);
+	ck_assert_uint_eq(r->error->exit_code, 4);
+	ck_assert_uint_eq(rooms.conductor.attached, 0);
+	raw_close(&c);
+}
+END_TEST
+
+static void ask_diff(struct raw_client *c, const char *from, const char *to)
+{
+	Adm__Request r = ADM__REQUEST__INIT;
+	Adm__Diff m = ADM__DIFF__INIT;
+	char a[100], b[100], group[] = "pg";
+
+	snprintf(a, sizeof(a), "%s", from);
+	snprintf(b, sizeof(b), "%s", to);
+	m.group = group;
+	m.from = a;
+	m.to = b;
+	r.id = 7;
+	r.command_case = ADM__REQUEST__COMMAND_DIFF;
+	r.diff = &m;
+	put(c, &r.base);
+}
+
+START_TEST(a_difference_comes_in_parts_and_ends_with_the_volume)
+{
+	struct raw_client c;
+	Adm__Response *r;
+
+	fake_snapshot_add(&rooms, "one");
+	fake_snapshot_add(&rooms, "two");
+	hello(&c, 1, 1);
+	ask_diff(&c, "one", "two");
+	r = response(&c);
+	ck_assert_int_eq(r->body_case, ADM__RESPONSE__BODY_DIFF);
+	ck_assert(r->more);
+	ck_assert_str_eq(r->diff->volume, "db");
+	ck_assert_uint_eq(r->diff->n_runs, 1);
+	ck_assert_uint_eq(r->diff->runs[0]->offset, 4096);
+	ck_assert_uint_eq(r->diff->runs[0]->bytes, 8192);
+	r = response(&c);
+	ck_assert_uint_eq(r->diff->runs[0]->offset, 8 * 4096);
+	ck_assert_uint_eq(r->diff->runs[0]->bytes, 512); /* the volume ends there */
+	ck_assert_uint_eq(r->diff->runs[0]->kind, DELTA_ZERO);
+	r = response(&c);
+	ck_assert(!r->more);
+	ck_assert_uint_eq(r->diff->n_runs, 0);
+	ask_diff(&c, "one", "four");
+	ck_assert_uint_eq(response(&c)->error->exit_code, 4);
+	for (uint32_t i = 0; i < 2; i++)
+		ck_assert_uint_eq(rooms.replica.snapshots[i].readers, 0);
+	ck_assert_uint_eq(rooms.conductor.attached, 0);
+	raw_close(&c);
+}
+END_TEST
+
+START_TEST(a_client_that_leaves_in_a_difference_leaves_no_snapshot_open)
+{
+	struct raw_client c;
+
+	fake_snapshot_add(&rooms, "one");
+	fake_snapshot_add(&rooms, "two");
+	hello(&c, 1, 1);
+	ask_diff(&c, "one", "two");
+	response(&c);
+	raw_close(&c);
+	fake_run_for(fake, SEC_NS);
+	ck_assert_uint_eq(rooms.replica.snapshots[0].readers, 0);
+	ck_assert_uint_eq(rooms.conductor.attached, 0);
+}
+END_TEST
+
+static void ask_snapshot(struct raw_client *c, const char *name)
+{
+	Adm__Request r = ADM__REQUEST__INIT;
+	Adm__SnapshotCreate m = ADM__SNAPSHOT_CREATE__INIT;
+	char a[100], group[] = "pg";
+
+	snprintf(a, sizeof(a), "%s", name);
+	m.group = group;
+	m.name = a;
+	r.id = 8;
+	r.command_case = ADM__REQUEST__COMMAND_SNAPSHOT_CREATE;
+	r.snapshot_create = &m;
+	put(c, &r.base);
+}
+
+START_TEST(a_snapshot_that_was_made_is_told_by_name)
+{
+	struct raw_client c;
+	Adm__Response *r;
+
+	hello(&c, 1, 1);
+	ask_snapshot(&c, "no/name");
+	ck_assert_str_eq(response(&c)->error->code, "invalid");
+	ask_snapshot(&c, "");
+	fake_run_for(fake, SEC_NS);
+	ck_assert_int_eq(rooms.conductor.request->kind, REQUEST_SNAPSHOT_CREATE);
+	ck_assert_str_eq(rooms.conductor.request->snapshot.group, "pg");
+	snprintf(rooms.conductor.request->snapshot.name, 16, "snap-1");
+	rooms.conductor.request->snapshot.lsn.v = 8192;
+	fake_request_answer(&rooms, 0, "");
+	r = response(&c);
+	ck_assert_int_eq(r->body_case, ADM__RESPONSE__BODY_SNAPSHOT_MADE);
+	ck_assert_str_eq(r->snapshot_made->name, "snap-1");
+	ck_assert_uint_eq(r->snapshot_made->lsn, 8192);
+	raw_close(&c);
+}
+END_TEST
+
 START_TEST(followed_events_arrive_as_they_happen)
 {
 	struct raw_client c;
@@ -475,6 +624,10 @@ int main(void)
 	tcase_add_test(t, command_of_a_newer_client_is_unsupported);
 	tcase_add_test(t, change_is_answered_with_the_exit_code_of_its_error);
 	tcase_add_test(t, client_that_leaves_during_a_change_costs_nothing);
+	tcase_add_test(t, snapshots_are_listed_with_what_they_own);
+	tcase_add_test(t, a_difference_comes_in_parts_and_ends_with_the_volume);
+	tcase_add_test(t, a_client_that_leaves_in_a_difference_leaves_no_snapshot_open);
+	tcase_add_test(t, a_snapshot_that_was_made_is_told_by_name);
 	tcase_add_test(t, followed_events_arrive_as_they_happen);
 	tcase_add_test(t, watched_status_comes_each_second_and_at_events);
 	tcase_add_test(t, more_clients_than_the_bound_wait_until_one_leaves);

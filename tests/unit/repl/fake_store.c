@@ -64,6 +64,7 @@ struct store {
 	struct replica *visible, *staging;
 	struct record_pool *pool;
 	uint64_t limit, slow_ns;
+	struct lsn base_missing; /* 0: no */
 };
 
 static void store_step(struct op *op);
@@ -126,6 +127,11 @@ void fake_store_close(struct store *s)
 void fake_store_fail(struct store *s)
 {
 	s->failed = true;
+}
+
+void fake_store_base_missing(struct store *s, struct lsn lsn)
+{
+	s->base_missing = lsn;
 }
 
 void fake_store_limit(struct store *s, uint64_t journal_bytes)
@@ -421,6 +427,9 @@ int replica_commit(struct replica *r, struct lsn lsn)
 			continue;
 		if (f->view.end.v > lsn.v)
 			break;
+		if (r == r->s->visible && r->s->base_missing.v != 0 &&
+		    f->view.end.v > r->s->base_missing.v)
+			return -ERR_NOT_FOUND;
 		apply(r, f);
 		r->commit = f->view.end;
 	}

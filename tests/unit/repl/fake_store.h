@@ -17,6 +17,8 @@
 struct store *fake_store_open(struct env *env);
 void fake_store_close(struct store *s);
 void fake_store_fail(struct store *s);
+/* The visible replica cannot commit beyond lsn: -ERR_NOT_FOUND (a clone without its base). */
+void fake_store_base_missing(struct store *s, struct lsn lsn);
 /* Journal space: appends beyond trim + bytes answer -ERR_JOURNAL_FULL until fake_trim. */
 void fake_store_limit(struct store *s, uint64_t journal_bytes);
 /* Slow down imports and base reads: so many ns each. */

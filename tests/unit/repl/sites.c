@@ -176,6 +176,7 @@ void site_follow(struct pair *p, struct site *s, struct site *from, enum repl_pu
 					.name = "g",
 					.epoch = from->epoch,
 					.purpose = purpose,
+					.want_full = s->want_full,
 					.wake = &s->op};
 
 	ck_assert_int_eq(repl_follow(s->repl, &spec, s->store, &s->follower), 0);

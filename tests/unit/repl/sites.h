@@ -20,6 +20,7 @@ struct site {
 	struct repl_source *source;
 	struct repl_follower *follower;
 	bool serves; /* answers attaches */
+	bool want_full;
 	const char *refuses;
 	struct epoch epoch; /* of sources */
 	uint32_t attaches;

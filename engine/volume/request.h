@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine/volume/request.h: the private state of a request of the desk.  Only request*.c include it. */
+#ifndef TS_VOLUME_REQUEST_H
+#define TS_VOLUME_REQUEST_H
+
+#include "engine/volume/group.h"
+
+#define REQUEST_AGAIN_MS 80u /* R8 */
+
+enum request_phase { REQ_NEW, REQ_ASKED, REQ_WRITTEN };
+
+struct request_state {
+	enum request_phase phase;
+	struct mono_ns deadline, again;
+	struct uuid uuid; /* of the group or snapshot it makes */
+	struct lsn end;
+	uint64_t epoch; /* in which `end` is a position */
+	/* request_snap.c */
+	struct uuid snapshot;
+	struct snapshot *held;
+	struct completion opened;
+};
+_Static_assert(sizeof(struct request_state) <= sizeof(((struct conductor_request *)0)->private),
+	       "fits");
+
+static inline struct request_state *request_state(struct conductor_request *r)
+{
+	return (struct request_state *)(void *)r->private;
+}
+
+/* request.c */
+PRINTF_LIKE(3, 4)
+int request_fail(struct conductor_request *r, int rc, const char *fmt, ...);
+/* 0: the group is served here; -ERR_AGAIN: not yet; else why not, told. */
+MUST_CHECK int request_group_refusal(struct conductor_request *r, const struct group *g,
+				     const char *name);
+/* The record that was asked for: 0 committed, -ERR_AGAIN, or nobody knows. */
+MUST_CHECK int request_committed(struct conductor_request *r, struct group *g, const char *see);
+
+/* request_snap.c: snapshots, rollbacks, clones */
+MUST_CHECK int request_snapshot(struct conductor_request *r);
+MUST_CHECK int request_rollback(struct conductor_request *r);
+MUST_CHECK int request_clone(struct conductor_request *r);
+void request_snap_end(struct conductor_request *r); /* it is about to be answered */
+
+#endif
