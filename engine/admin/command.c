@@ -91,6 +91,7 @@ static void group_create(struct session *s, const Adm__GroupCreate *m, uint32_t 
 	fill(r->group.sync_site, sizeof(r->group.sync_site), m->sync_site);
 	fill(r->group.primary_site, sizeof(r->group.primary_site), m->primary_site);
 	r->group.on_peer_loss_stop = m->on_peer_loss_stop;
+	r->group.on_full_stop = m->on_full_stop;
 	r->group.min_isr = m->min_isr == 0 ? 1 : m->min_isr;
 	change_submit(s);
 }
@@ -111,6 +112,8 @@ static void group_set(struct session *s, const Adm__GroupSet *m, uint32_t timeou
 	fill(r->group.name, sizeof(r->group.name), m->name);
 	r->set_on_peer_loss = m->set_on_peer_loss;
 	r->group.on_peer_loss_stop = m->on_peer_loss_stop;
+	r->set_on_full = m->set_on_full;
+	r->group.on_full_stop = m->on_full_stop;
 	r->set_min_isr = m->min_isr != 0;
 	r->group.min_isr = m->min_isr;
 	change_submit(s);
@@ -213,7 +216,7 @@ static const char *change_hint(int rc)
 	if (rc == -ERR_NO_QUORUM)
 		return "nothing was changed; see 'twinshore quorum status'";
 	if (rc == -ERR_FULL)
-		return "delete what is not needed";
+		return "delete what is not needed, or make the store larger: 'twinshore store grow'";
 	return "";
 }
 

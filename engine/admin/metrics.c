@@ -139,7 +139,7 @@ static void groups_write(struct text *t, struct conductor *c)
 	}
 }
 
-static void store_write(struct text *t, const struct store *store)
+static void store_write(struct text *t, const struct conductor *c, const struct store *store)
 {
 	struct store_status st;
 
@@ -147,6 +147,9 @@ static void store_write(struct text *t, const struct store *store)
 	metric_number(t, METRIC_JOURNAL_USED, st.journal_used_bytes);
 	metric_number(t, METRIC_JOURNAL_SIZE, st.journal_bytes);
 	metric_number(t, METRIC_STORE_USED, st.used_bytes);
+	metric_number(t, METRIC_STORE_FREE, st.free_bytes);
+	metric_number(t, METRIC_STORE_FULL, conductor_store_is_full(c));
+	metric_number(t, METRIC_STORE_ROOM, store_room(store));
 	metric_number(t, METRIC_STORE_SIZE, st.bytes);
 	metric_number(t, METRIC_STORE_FAILED, st.failed);
 	metric_number(t, METRIC_INDEX_ENTRIES, st.index_entries);
@@ -206,7 +209,7 @@ void metrics_write(const struct admin_server *s, struct text *t)
 		groups_write(t, s->o.conductor);
 	}
 	if (s->o.store != NULL)
-		store_write(t, s->o.store);
+		store_write(t, s->o.conductor, s->o.store);
 	if (s->o.nbd != NULL) {
 		struct nbd_server_status n;
 

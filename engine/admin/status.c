@@ -57,13 +57,15 @@ static Adm__Store *status_store(struct arena *a, const struct admin_server *s)
 	store_status(s->o.store, &st);
 	m->path = arena_text(a, s->o.store_path);
 	m->state = arena_text(a, st.failed ? "failed" : "ok");
+	m->room = arena_text(a, conductor_room_word(s->o.conductor));
+	m->free = st.free_bytes;
 	m->uuid = uuid_text(a, &st.uuid);
 	m->size = st.bytes;
 	m->used = st.used_bytes;
 	m->journal_size = st.journal_bytes;
 	m->journal_used = st.journal_used_bytes;
 	m->incarnation = st.incarnation;
-	return m->path != NULL && m->state != NULL && m->uuid != NULL ? m : NULL;
+	return m->path != NULL && m->state != NULL && m->uuid != NULL && m->room != NULL ? m : NULL;
 }
 
 static const char *quorum_state_word(const struct authority_status *q)
@@ -237,6 +239,7 @@ static Adm__Group *status_group(struct arena *a, const struct admin_server *s,
 	m->is_stale = g->role != GROUP_ROLE_PRIMARY;
 	m->age_seconds = (double)g->state_age_ms / 1e3;
 	m->on_peer_loss_stop = g->on_peer_loss_stop;
+	m->on_full_stop = g->on_full_stop;
 	m->min_isr = g->min_isr;
 	m->orphan = g->orphan;
 	m->snapshots = g->snapshot_count;

@@ -323,7 +323,7 @@ static bool config_valid(const struct vg_config *c)
 {
 	return c->ack <= VG_ACK_RECEIVED && c->on_peer_loss <= VG_PEER_LOSS_STOP &&
 	       c->min_isr >= 1 && c->min_isr <= SITES_MAX && c->solo <= VG_SOLO_LEASE &&
-	       c->strict_reads <= 1;
+	       c->strict_reads <= 1 && c->on_full <= VG_FULL_STOP;
 }
 
 static bool name_valid(const char *name)

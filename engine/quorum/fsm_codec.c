@@ -290,7 +290,8 @@ static void put_config(struct cursor *c, const struct vg_config *k)
 	put_u8(c, k->min_isr);
 	put_u8(c, k->solo);
 	put_u8(c, k->strict_reads);
-	put_zeroes(c, 3);
+	put_u8(c, k->on_full);
+	put_zeroes(c, 2);
 	put_u32(c, k->suspend_max_ms);
 	put_u32(c, k->history_s);
 	put_u64(c, k->history_bytes);
@@ -303,7 +304,8 @@ static void get_config(struct cursor *c, struct vg_config *k)
 	k->min_isr = get_u8(c);
 	k->solo = get_u8(c);
 	k->strict_reads = get_u8(c);
-	cursor_skip(c, 3);
+	k->on_full = get_u8(c);
+	cursor_skip(c, 2);
 	k->suspend_max_ms = get_u32(c);
 	k->history_s = get_u32(c);
 	k->history_bytes = get_u64(c);

@@ -25,6 +25,11 @@ enum vg_peer_loss { VG_PEER_LOSS_CONTINUE = 0, VG_PEER_LOSS_STOP = 1 };
 enum vg_site_mode { VG_SITE_SYNC = 0, VG_SITE_ASYNC = 1, VG_SITE_SNAPSHOT = 2 };
 enum vg_solo { VG_SOLO_QUORUM_FREE = 0, VG_SOLO_LEASE = 1 };
 
+enum vg_full {
+	VG_FULL_ENOSPC = 0,
+	VG_FULL_STOP = 1
+}; /* writes that find no room: refused, or wait */
+
 #define VG_FLAG_DATA_LOSS 1u	    /* a FORCE happened; kept for ever */
 #define VG_FLAG_DELETED 0x80000000u /* only in a view handed out once, at its deletion */
 
@@ -35,6 +40,7 @@ struct vg_config {
 	uint8_t min_isr;      /* 1 or 2: below it nothing is acknowledged */
 	uint8_t solo;	      /* enum vg_solo */
 	uint8_t strict_reads; /* bool */
+	uint8_t on_full;      /* enum vg_full */
 	uint32_t suspend_max_ms;
 	uint32_t history_s;	/* 0: by bytes only */
 	uint64_t history_bytes; /* 0: by time only */

@@ -96,6 +96,7 @@ void store_growth(const struct store *s, struct store_growth *ret)
 	memset(ret, 0, sizeof(*ret));
 	if (s->growing != NULL)
 		*ret = s->growing->growth;
+	ret->ended = s->growths;
 }
 
 void growing_free(struct store *s)
@@ -277,6 +278,7 @@ static void growing_end(struct growing *g, int rc)
 	g->phase = GROWING_END;
 	g->growth.busy = false;
 	g->growth.rc = rc;
+	s->growths++;
 	free(g->zeroes);
 	g->zeroes = NULL;
 	if (rc == 0)

@@ -106,6 +106,7 @@ struct store_growth {
 	uint64_t asked, from,
 		to;	  /* to: 0 until it is known; all 0: none since the store was opened */
 	uint64_t written; /* of a file: how much of the new part */
+	uint32_t ended;	  /* growths that came to an end since the store was opened */
 };
 void store_growth(const struct store *s, struct store_growth *ret);
 

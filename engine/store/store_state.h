@@ -76,6 +76,7 @@ struct store {
 	struct import_pool *import_pool;
 	struct store_opening *opening; /* until ready */
 	struct growing *growing;       /* the last one; NULL: none yet */
+	uint32_t growths;	       /* ended */
 };
 
 MUST_CHECK int store_create(struct env *env, struct disk *disk, const struct store_opts *opts,

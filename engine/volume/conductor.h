@@ -63,6 +63,7 @@ struct group_create_spec {
 	bool ack_received;			    /* -ERR_UNSUPPORTED in this version */
 	bool on_peer_loss_stop;			    /* --on-peer-loss stop */
 	uint32_t min_isr;			    /* 1 or 2 */
+	bool on_full_stop;			    /* --on-full stop */
 };
 
 struct volume_create_spec {
@@ -107,6 +108,7 @@ struct conductor_request {
 	struct snapshot_spec snapshot;
 	bool force;
 	bool set_on_peer_loss, set_min_isr; /* GROUP_SET: which fields of `group` count */
+	bool set_on_full;
 	uint64_t deadline_ms;
 	char text[REQUEST_TEXT_BYTES];
 	/* fields below are private */
@@ -162,6 +164,7 @@ struct group_status {
 	uint32_t volume_count, snapshot_count;
 	uint64_t state_age_ms; /* secondary: how old what it knows of the primary is */
 	bool on_peer_loss_stop;
+	bool on_full_stop;
 	uint32_t min_isr;
 	bool orphan;		    /* in the store, unknown to the authority: never served */
 	struct wall_ns newest_time; /* newest record here */
@@ -183,8 +186,9 @@ bool conductor_volume_status(struct conductor *c, const char *group, uint32_t in
 struct replica *conductor_replica(struct conductor *c, const char *group);
 const char *conductor_site_name(const struct conductor *c, uint32_t site); /* "?" if unknown */
 
-/* Writes are answered -ERR_FULL: the store has no room for new data. */
+/* The store has no room for new data: writes are answered -ERR_FULL, or wait (--on-full stop). */
 bool conductor_store_is_full(const struct conductor *c);
+const char *conductor_room_word(const struct conductor *c); /* ok, low, little, full */
 
 /* --- events (INTERFACE.md section 3): numbered, the last EVENTS_KEPT are kept in memory --- */
 #define EVENTS_KEPT 1024u

@@ -61,6 +61,7 @@ struct group *group_open(struct conductor *c, const struct uuid *uuid, const cha
 	memcpy(g->name, name, strnlen(name, NAME_BYTES_MAX));
 	list_link_init(&g->link);
 	list_init(&g->queued);
+	list_init(&g->held);
 	list_init(&g->flights);
 	list_init(&g->flights_free);
 	list_init(&g->parked);
@@ -376,8 +377,8 @@ static void group_shut(struct group *g)
 static void group_track_suspension(struct group *g)
 {
 	uint64_t now = clock_now(g->c->env->clock).v;
-	bool waiting =
-		!list_empty(&g->flights) || !list_empty(&g->queued) || !list_empty(&g->parked);
+	bool waiting = !list_empty(&g->flights) || !list_empty(&g->queued) ||
+		       !list_empty(&g->parked) || !list_empty(&g->held);
 	/* A record on its way to a disk or a peer that does not answer; one that waits for room in
 	 * a full journal only slows its writers down. */
 	struct list_link *n = list_first(&g->flights);
@@ -385,7 +386,8 @@ static void group_track_suspension(struct group *g)
 	bool silent = oldest != NULL && oldest->record != g->stuck &&
 		      now - oldest->at.v >= g->c->o.timers.drop_ms * MS_NS;
 
-	if (g->open_epoch == 0 || (g->eff.may_read && g->eff.admit && !silent)) {
+	if (g->open_epoch == 0 ||
+	    (g->eff.may_read && g->eff.admit && !silent && list_empty(&g->held))) {
 		g->suspended_since.v = 0;
 		return;
 	}
@@ -409,7 +411,7 @@ static void group_arm(struct group *g)
 	/* Anything that is polled is looked at again within 50 ms. */
 	if (g->open_phase == OPEN_COMMIT || g->open_phase == OPEN_RECORD || g->eff.ask_tail ||
 	    g->eff.follow || g->eff.set_floor || !list_empty(&g->flights) ||
-	    !list_empty(&g->queued) || g->suspended_since.v != 0)
+	    !list_empty(&g->queued) || !list_empty(&g->held) || g->suspended_since.v != 0)
 		next = next < soon ? next : soon;
 	if (next == UINT64_MAX)
 		next = now + SEC_NS;

@@ -53,7 +53,8 @@ struct room {
 	bool full;  /* writes are answered -ERR_FULL */
 	bool tight; /* less than the reserve is free, however much is folded */
 	bool fold_failed;
-	bool growing;	       /* the store is: told when it ends */
+	uint32_t growths;      /* of the store, ended: told */
+	uint32_t told;	       /* room word of the last event */
 	uint32_t folds, tries; /* in flight; since there was room */
 	uint64_t chunks;       /* that may be given to writes before looking again */
 	struct mono_ns looked;
@@ -102,6 +103,7 @@ struct group {
 
 	/* data path */
 	struct list queued; /* operations ready for the next record, struct volume_io.link */
+	struct list held;   /* writes that wait for room in a full store (--on-full stop) */
 	uint32_t queued_blocks;
 	uint32_t ios;	     /* operations of clients in flight, any phase */
 	struct list flights; /* in LSN order */

@@ -196,13 +196,25 @@ static bool group_paced(struct group *g, struct replica *r)
 	return false;
 }
 
-/* Writes that find no room end before they have an LSN (J13); trims and zeroes go on. */
+/* Writes that were held are the oldest ones: they come first. */
+static void group_unhold(struct group *g)
+{
+	struct list_link *n;
+
+	while ((n = list_last(&g->held)) != NULL) {
+		list_remove(n);
+		list_push_front(&g->queued, n);
+		g->queued_blocks += io_payload_blocks(container_of(n, struct volume_io, link));
+	}
+}
+
+/* Writes that find no room end, or are held, before they have an LSN (J13); trims and zeroes go on. */
 static bool group_has_room(struct group *g)
 {
+	bool stop = g->view.config.on_full == VG_FULL_STOP, writes = !list_empty(&g->held);
 	enum room_state room = ROOM_OK;
-	bool writes = false;
 
-	if (g->open_phase != OPEN_DONE || list_empty(&g->queued))
+	if (g->open_phase != OPEN_DONE || (list_empty(&g->queued) && !writes))
 		return true;
 	LIST_FOR_EACH(n, &g->queued)
 		if (container_of(n, struct volume_io, link)->kind == VOLUME_WRITE) {
@@ -211,6 +223,8 @@ static bool group_has_room(struct group *g)
 		}
 	if (writes)
 		room = room_state(g->c);
+	if (room == ROOM_OK || !stop)
+		group_unhold(g);
 	if (room != ROOM_FULL)
 		return room == ROOM_OK; /* wait: a fold */
 	LIST_FOR_EACH_SAFE(n, &g->queued) {
@@ -220,7 +234,10 @@ static bool group_has_room(struct group *g)
 			continue;
 		list_remove(n);
 		g->queued_blocks -= io_payload_blocks(io);
-		volume_io_ended(io, -ERR_FULL);
+		if (stop)
+			list_push_back(&g->held, n); /* suspended: group_track_suspension */
+		else
+			volume_io_ended(io, -ERR_FULL);
 	}
 	return true;
 }
@@ -405,6 +422,8 @@ static void group_io_end_waiting(struct group *g)
 	while ((n = list_pop_front(&g->queued)) != NULL)
 		volume_io_ended(container_of(n, struct volume_io, link), -ERR_CLOSED);
 	g->queued_blocks = 0;
+	while ((n = list_pop_front(&g->held)) != NULL)
+		volume_io_ended(container_of(n, struct volume_io, link), -ERR_CLOSED);
 	while ((n = list_pop_front(&g->parked)) != NULL)
 		volume_io_ended(container_of(n, struct volume_io, link), -ERR_CLOSED);
 }

@@ -168,6 +168,7 @@ static int request_create_cmd(struct conductor_request *r, struct vg_cmd *cmd)
 	memcpy(cmd->name, g->name, sizeof(cmd->name));
 	cmd->config.on_peer_loss = g->on_peer_loss_stop ? VG_PEER_LOSS_STOP : VG_PEER_LOSS_CONTINUE;
 	cmd->config.min_isr = g->min_isr == 2 ? 2 : 1;
+	cmd->config.on_full = g->on_full_stop ? VG_FULL_STOP : VG_FULL_ENOSPC;
 	cmd->config.suspend_max_ms = (uint32_t)c->o.timers.suspend_max_ms;
 	request_site(c, &cmd->sites[cmd->site_count++], first);
 	if (second != 0)
@@ -179,7 +180,8 @@ static int request_create_cmd(struct conductor_request *r, struct vg_cmd *cmd)
 static bool request_same_group(const struct vg_view *v, const struct vg_cmd *cmd)
 {
 	if (v->site_count != cmd->site_count || v->config.min_isr != cmd->config.min_isr ||
-	    v->config.on_peer_loss != cmd->config.on_peer_loss)
+	    v->config.on_peer_loss != cmd->config.on_peer_loss ||
+	    v->config.on_full != cmd->config.on_full)
 		return false;
 	for (uint32_t i = 0; i < cmd->site_count; i++)
 		if (vg_site_index(v, cmd->sites[i].id) < 0)
@@ -289,7 +291,10 @@ static int request_group_change(struct conductor_request *r)
 			return request_fail(r, -ERR_INVALID, "min-isr is 1 or 2");
 		if (r->set_min_isr)
 			want.min_isr = (uint8_t)r->group.min_isr;
+		if (r->set_on_full)
+			want.on_full = r->group.on_full_stop ? VG_FULL_STOP : VG_FULL_ENOSPC;
 		if (want.on_peer_loss == g->view.config.on_peer_loss &&
+		    want.on_full == g->view.config.on_full &&
 		    want.min_isr == g->view.config.min_isr)
 			return 0;
 		cmd.config = want;

@@ -5,7 +5,7 @@
  * Invariants.  S1 A write gets an LSN only while the store can fold everything before it and it, in the
  *                 worst case: a whole chunk for each block that is not folded yet, but never more than
  *                 the volumes lack (J13: -ERR_FULL comes before the LSN, and what is journaled can
- *                 always go home).
+ *                 always go home).  A group with on-full 'stop' holds such writes instead.
  *              S2 "Full" is said only after a fold has shown that the worst case is the case.
  * States.      OK -> WAIT [the worst case does not fit: everything is folded] -> OK or FULL [it really
  *              does not];  FULL -> OK [space was freed: room_poll].
@@ -21,11 +21,17 @@
 #define LOOK_AGAIN_MS 100u
 #define FOLD_TRIES_MAX 4u
 #define W_FOLD 128u
+#define ROOM_WORD_FULL 3u /* after enum store_room */
+#define ROOM_WORDS 4u
+
+static const char *const room_words[ROOM_WORDS] = {"ok", "low", "little", "full"};
 
 static bool room_look(struct conductor *c);
 static uint64_t room_lacking(struct conductor *c);
 static void room_fold(struct conductor *c);
 static void room_set_full(struct conductor *c, bool full);
+static uint32_t room_word(const struct conductor *c);
+static void room_tell(struct conductor *c);
 
 enum room_state room_state(struct conductor *c)
 {
@@ -145,15 +151,36 @@ static void growth_poll(struct conductor *c)
 	struct store_growth g;
 
 	store_growth(c->store, &g);
-	if (c->room.growing && !g.busy)
+	if (g.ended != c->room.growths)
 		conductor_event(c, EVENT_STORE, NULL, "growing", g.rc == 0 ? "grown" : "as before",
 				g.to, 0, "%s", g.rc == 0 ? "the store is larger" : err_text(g.rc));
-	c->room.growing = g.busy;
+	c->room.growths = g.ended;
+}
+
+/* Once per change, well before writes find no room. */
+static void room_tell(struct conductor *c)
+{
+	static const char *const says[ROOM_WORDS] = {
+		[STORE_ROOM_OK] = "there is room again",
+		[STORE_ROOM_LOW] = "space runs low: less than an eighth of the store is free",
+		[STORE_ROOM_LITTLE] = "space is nearly used up: less than a sixteenth is free",
+		[ROOM_WORD_FULL] =
+			"no room for new data: writes are answered 'no space' or wait, as their group says; reads, trims and deletes go on"};
+	struct store_status st;
+	uint32_t now = room_word(c);
+
+	if (now == c->room.told)
+		return;
+	store_status(c->store, &st);
+	conductor_event(c, EVENT_STORE, NULL, room_words[c->room.told], room_words[now],
+			st.free_bytes, 0, "%s", says[now]);
+	c->room.told = now;
 }
 
 void room_poll(struct conductor *c)
 {
 	growth_poll(c);
+	room_tell(c);
 	if (c->room.full)
 		(void)room_look(c);
 }
@@ -161,8 +188,15 @@ void room_poll(struct conductor *c)
 static void room_set_full(struct conductor *c, bool full)
 {
 	c->room.full = full;
-	conductor_event(
-		c, EVENT_STORE, NULL, full ? "ok" : "full", full ? "full" : "ok", 0, 0, "%s",
-		full ? "no room for new data: writes are answered 'no space', reads, trims and deletes go on"
-		     : "there is room again");
+	room_tell(c);
+}
+
+static uint32_t room_word(const struct conductor *c)
+{
+	return c->room.full ? ROOM_WORD_FULL : (uint32_t)store_room(c->store);
+}
+
+const char *conductor_room_word(const struct conductor *c)
+{
+	return room_words[room_word(c)];
 }

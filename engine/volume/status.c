@@ -116,6 +116,8 @@ static enum group_state group_state_of(struct group *g)
 	if (g->open_epoch == 0 && vg_isr_count(&g->view) < 2 && sync_peer)
 		return g->follower != NULL && g->follower_state == REPL_STAGING ? GROUP_RESYNCING
 										: GROUP_DEGRADED;
+	if (!list_empty(&g->held))
+		return GROUP_SUSPENDED;
 	if (!sync_peer)
 		return GROUP_SINGLE;
 	if (g->suspended_since.v != 0 ||
@@ -226,6 +228,8 @@ static void group_reason(struct group *g, struct group_status *s)
 		snprintf(s->reason, sizeof(s->reason), "%s is catching up", peer);
 		break;
 	case GROUP_SUSPENDED:
+		if (!list_empty(&g->held))
+			break; /* told below */
 		if (vg_is_replaced(&g->view, c->o.site, &c->store_uuid)) {
 			snprintf(
 				s->reason, sizeof(s->reason),
@@ -258,9 +262,10 @@ static void group_reason(struct group *g, struct group_status *s)
 	}
 	if (c->room.full && s->reason[0] == '\0')
 		snprintf(s->reason, sizeof(s->reason),
-			 "the store of %s is full: writes are answered 'no space' until "
-			 "something is trimmed or deleted, or the store grows",
-			 conductor_site_name(c, c->o.site));
+			 "the store of %s is full: writes %s until something is trimmed or "
+			 "deleted, or the store grows",
+			 conductor_site_name(c, c->o.site),
+			 s->on_full_stop ? "wait" : "are answered 'no space'");
 }
 
 static void group_guarantee(struct group *g, struct group_status *s)
@@ -303,6 +308,7 @@ static void group_fill(struct group *g, struct group_status *s)
 	s->snapshot_count = r != NULL ? replica_snapshots(r, NULL, 0) : 0;
 	s->orphan = !g->view_seen && authority_status(c->authority)->ready;
 	s->on_peer_loss_stop = g->view.config.on_peer_loss == VG_PEER_LOSS_STOP;
+	s->on_full_stop = g->view.config.on_full == VG_FULL_STOP;
 	s->min_isr = g->view.config.min_isr;
 	if (r != NULL)
 		replica_status(r, &st);

@@ -28,8 +28,8 @@ static int one_of(const struct ctl *ctl, const char *option, const char *text, c
 
 /* What group create and group set have in common. */
 struct policy {
-	const char *ack, *on_peer_loss, *min_isr;
-	bool received, stop;
+	const char *ack, *on_peer_loss, *on_full, *min_isr;
+	bool received, stop, full_stop;
 	uint64_t min;
 };
 
@@ -41,6 +41,8 @@ static int policy_check(const struct ctl *ctl, struct policy *p)
 		rc = one_of(ctl, "--ack", p->ack, "journaled", "received", &p->received);
 	if (rc == 0 && p->on_peer_loss != NULL)
 		rc = one_of(ctl, "--on-peer-loss", p->on_peer_loss, "continue", "stop", &p->stop);
+	if (rc == 0 && p->on_full != NULL)
+		rc = one_of(ctl, "--on-full", p->on_full, "enospc", "stop", &p->full_stop);
 	if (rc == 0 && p->min_isr != NULL &&
 	    (number_parse(p->min_isr, &p->min) < 0 || p->min < 1 || p->min > 2))
 		rc = ctl_usage(ctl, "option --min-isr is 1 or 2, not '%.40s'", p->min_isr);
@@ -62,6 +64,7 @@ int cmd_group_create(struct ctl *ctl, int argc, char **argv)
 				   {"--primary", &primary, NULL, false},
 				   {"--ack", &p.ack, NULL, false},
 				   {"--on-peer-loss", &p.on_peer_loss, NULL, false},
+				   {"--on-full", &p.on_full, NULL, false},
 				   {"--min-isr", &p.min_isr, NULL, false},
 				   {"--async", NULL, NULL, true},
 				   {"--mode", NULL, NULL, true},
@@ -81,6 +84,7 @@ int cmd_group_create(struct ctl *ctl, int argc, char **argv)
 	m.primary_site = keep(texts[2], sizeof(texts[2]), primary);
 	m.ack_received = p.received;
 	m.on_peer_loss_stop = p.stop;
+	m.on_full_stop = p.full_stop;
 	m.min_isr = (uint32_t)p.min;
 	request.command_case = ADM__REQUEST__COMMAND_GROUP_CREATE;
 	request.group_create = &m;
@@ -93,9 +97,9 @@ int cmd_group_set(struct ctl *ctl, int argc, char **argv)
 	const char *name;
 	const struct opt opts[] = {{"--ack", &p.ack, NULL, false},
 				   {"--on-peer-loss", &p.on_peer_loss, NULL, false},
+				   {"--on-full", &p.on_full, NULL, false},
 				   {"--min-isr", &p.min_isr, NULL, false},
 				   {"--history", NULL, NULL, true},
-				   {"--on-full", NULL, NULL, true},
 				   {"--solo", NULL, NULL, true},
 				   {"--strict-reads", NULL, NULL, true},
 				   {"--rpo", NULL, NULL, true},
@@ -103,7 +107,7 @@ int cmd_group_set(struct ctl *ctl, int argc, char **argv)
 				   {"--allow", NULL, NULL, true},
 				   {"--keep-branches", NULL, NULL, true},
 				   {"--suspend-max", NULL, NULL, true},
-				   {"--space", NULL, NULL, true},
+				   {"--space", &p.on_full, NULL, false},
 				   {"--branch-keep", NULL, NULL, true},
 				   {NULL, NULL, NULL, false}};
 	char text[NAME_BYTES_MAX + 1];
@@ -114,12 +118,14 @@ int cmd_group_set(struct ctl *ctl, int argc, char **argv)
 	if (rc != 0 || (rc = ctl_name(ctl, "group", name)) != 0 ||
 	    (rc = policy_check(ctl, &p)) != 0)
 		return rc;
-	if (p.ack == NULL && p.on_peer_loss == NULL && p.min_isr == NULL)
+	if (p.ack == NULL && p.on_peer_loss == NULL && p.on_full == NULL && p.min_isr == NULL)
 		return ctl_usage(ctl, "nothing to set");
 	m.name = keep(text, sizeof(text), name);
 	m.ack_received = p.received;
 	m.set_on_peer_loss = p.on_peer_loss != NULL;
+	m.set_on_full = p.on_full != NULL;
 	m.on_peer_loss_stop = p.stop;
+	m.on_full_stop = p.full_stop;
 	m.min_isr = (uint32_t)p.min;
 	request.command_case = ADM__REQUEST__COMMAND_GROUP_SET;
 	request.group_set = &m;

@@ -51,6 +51,8 @@ static void store_json(struct json *j, const Adm__Store *s)
 	json_number(j, "size", s->size);
 	json_number(j, "used", s->used);
 	json_text(j, "state", s->state);
+	json_number(j, "free", s->free);
+	json_text(j, "room", s->room);
 	json_number(j, "journal_size", s->journal_size);
 	json_number(j, "journal_used", s->journal_used);
 	json_number(j, "incarnation", s->incarnation);
@@ -112,6 +114,7 @@ static void group_head_json(struct json *j, const Adm__Group *g)
 	json_text(j, "reason", g->reason);
 	json_text(j, "uuid", g->uuid);
 	json_text(j, "on_peer_loss", g->on_peer_loss_stop ? "stop" : "continue");
+	json_text(j, "on_full", g->on_full_stop ? "stop" : "enospc");
 	json_text(j, "ack", "journaled");
 	json_number(j, "min_isr", g->min_isr);
 	json_bool(j, "orphan", g->orphan);

@@ -269,6 +269,38 @@ START_TEST(discard_of_everything_gives_all_space_back)
 }
 END_TEST
 
+/* A chunk is given when its last block goes, in whatever pieces and whichever way. */
+START_TEST(chunk_discarded_or_zeroed_in_pieces_is_given_back_and_zeroes_take_nothing)
+{
+	struct wide *w = wide_open(7, 512 << 20, 0);
+	struct store_status before, st;
+
+	write_blocks(w, 0, 1); /* its leaf stays */
+	fold_now(w);
+	fold_now(w);
+	store_status(w->s, &before);
+	write_blocks(w, 64, 256);
+	fold_now(w);
+	store_status(w->s, &st);
+	ck_assert_uint_ge(st.used_bytes, before.used_bytes + (1 << 20));
+	for (uint32_t i = 0; i < 256; i++)
+		clear_blocks(w, i % 3 == 0 ? EXTENT_ZERO : EXTENT_DISCARD, 64 + (i * 7 + 3) % 256,
+			     1);
+	fold_now(w);
+	clear_blocks(w, EXTENT_ZERO, 1024, 256);
+	fold_now(w);
+	fold_now(w);
+	store_status(w->s, &st);
+	ck_assert_uint_le(st.used_bytes, before.used_bytes + (64 << 10)); /* a few pages */
+	check_all(w);
+	wide_crash(w);
+	check_bench_clean(w->f);
+	wide_reopen(w);
+	check_all(w);
+	wide_close(&w);
+}
+END_TEST
+
 START_TEST(neighbours_lie_side_by_side_and_the_map_is_cheap)
 {
 	struct wide *w = wide_open(3, 512 << 20, 0);
@@ -408,6 +440,8 @@ int main(void)
 	tcase_set_timeout(c, 240);
 	tcase_add_test(c, many_more_leaves_than_the_cache_holds);
 	tcase_add_test(c, discard_of_everything_gives_all_space_back);
+	tcase_add_test(c,
+		       chunk_discarded_or_zeroed_in_pieces_is_given_back_and_zeroes_take_nothing);
 	tcase_add_test(c, neighbours_lie_side_by_side_and_the_map_is_cheap);
 	tcase_add_test(c, base_block_never_replaces_a_streamed_one);
 	tcase_add_test(c, base_block_that_replaces_a_streamed_one_is_found);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Facts about engine/volume at one site: requests, the meaning of operations, closing, back-pressure. */
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -319,6 +320,105 @@ START_TEST(a_full_store_says_so_before_the_journal_and_ends_by_itself)
 }
 END_TEST
 
+/* Group g whose writes wait when the store is full. */
+static struct vb *stopping(uint64_t seed, struct vb_client *c)
+{
+	struct vb *b = vb_open(seed, 64 << 20);
+	struct conductor_request r = {.kind = REQUEST_GROUP_SET, .set_on_full = true};
+
+	vb_make(b, 1ull << 30);
+	snprintf(r.group.name, sizeof(r.group.name), "g");
+	r.group.on_full_stop = true;
+	ck_assert_int_eq(vb_request(b, &r), 0);
+	ck_assert_int_eq(vb_attach(b, "g/v", c), 0);
+	return b;
+}
+
+/* Write until one does not come back: its number. */
+static uint32_t write_until_held(struct vb *b, struct vb_client *c, struct vb_io *x)
+{
+	for (uint32_t i = 0; i < 4096; i++) {
+		vb_submit(b, c, x, VOLUME_WRITE, (uint64_t)i * 65536, 4096, 0, bytes_now);
+		for (uint32_t k = 0; k < 200 && !vb_io_done(x); k++)
+			fake_run_for(b->f, 10 * MS_NS);
+		if (!vb_io_done(x))
+			return i;
+		ck_assert_int_eq(vb_io_end(b, x, NULL), 0);
+	}
+	ck_abort_msg("a volume of more than the store never fills it");
+}
+
+START_TEST(a_full_store_holds_writes_if_its_group_says_so_until_there_is_room)
+{
+	struct group_status st;
+	struct vb_client c;
+	struct vb_io held;
+	struct vb *b = stopping(26, &c);
+	uint32_t n = write_until_held(b, &c, &held);
+
+	ck_assert_uint_gt(n, 100);
+	ck_assert_str_eq(conductor_room_word(b->c), "full");
+	ck_assert(conductor_group_status(b->c, 0, &st));
+	ck_assert_int_eq(st.state, GROUP_SUSPENDED);
+	ck_assert_ptr_nonnull(strstr(st.reason, "full: writes wait"));
+	ck_assert_int_eq(vb_io(b, &c, VOLUME_READ, 0, 4096, bytes_now), 0);
+	ck_assert_int_eq(vb_io(b, &c, VOLUME_TRIM, 0, (uint64_t)n / 2 * 65536, NULL), 0);
+	ck_assert_int_eq(vb_io_end(b, &held, NULL), 0);
+	fake_run_for(b->f, SEC_NS);
+	ck_assert(!vb_revoked(&c) && conductor_group_status(b->c, 0, &st));
+	ck_assert_int_eq(st.state, GROUP_SINGLE);
+	vb_detach(&c);
+	vb_shut(b);
+	vb_close(&b);
+}
+END_TEST
+
+START_TEST(writes_held_by_a_full_store_end_when_suspend_max_is_over)
+{
+	struct vb_client c;
+	struct vb_io held;
+	struct vb *b = stopping(27, &c);
+
+	write_until_held(b, &c, &held);
+	fake_run_for(b->f, 10 * SEC_NS);
+	ck_assert(vb_revoked(&c) && vb_io_done(&held));
+	ck_assert_int_eq(vb_io_end(b, &held, NULL), -ERR_CLOSED);
+	vb_detach(&c);
+	vb_shut(b);
+	vb_close(&b);
+}
+END_TEST
+
+/* The store grows under a held write, which then goes on. */
+START_TEST(a_larger_store_has_room_for_what_was_held)
+{
+	struct conductor_request r = {
+		.kind = REQUEST_STORE_GROW, .bytes = 96 << 20, .deadline_ms = 60000};
+	struct vb_client c;
+	struct vb_io held;
+	struct vb *b = stopping(28, &c);
+	struct event e;
+	bool full = false, grown = false;
+
+	b->f->sim_disk->grow_max = 96 << 20;
+	write_until_held(b, &c, &held);
+	ck_assert_int_eq(vb_request(b, &r), 0);
+	ck_assert_int_eq(vb_io_end(b, &held, NULL), 0);
+	fake_run_for(b->f, SEC_NS);
+	for (uint64_t since = 0; conductor_event_after(b->c, since, &e); since = e.seq) {
+		full |= e.kind == EVENT_STORE && strcmp(e.to, "full") == 0;
+		grown |= e.kind == EVENT_STORE && strcmp(e.to, "grown") == 0;
+	}
+	ck_assert(full && grown);
+	r.bytes = 64 << 20;
+	ck_assert_int_eq(vb_request(b, &r), -ERR_INVALID);
+	ck_assert_ptr_nonnull(strstr(r.text, "only grows"));
+	vb_detach(&c);
+	vb_shut(b);
+	vb_close(&b);
+}
+END_TEST
+
 /* 64 MiB with a quarter of journal: 30 MiB fit, and go on fitting however often they are written. */
 START_TEST(volumes_that_fit_whole_are_never_short_of_room)
 {
@@ -382,6 +482,9 @@ int main(void)
 		       clients_that_waited_too_long_are_closed_and_the_undecided_is_decided_first);
 	tcase_add_test(t, a_failed_store_ends_the_role_and_answers_nothing);
 	tcase_add_test(t, a_full_store_says_so_before_the_journal_and_ends_by_itself);
+	tcase_add_test(t, a_full_store_holds_writes_if_its_group_says_so_until_there_is_room);
+	tcase_add_test(t, writes_held_by_a_full_store_end_when_suspend_max_is_over);
+	tcase_add_test(t, a_larger_store_has_room_for_what_was_held);
 	tcase_add_test(t, volumes_that_fit_whole_are_never_short_of_room);
 	tcase_add_test(t, a_conductor_that_was_never_started_stops);
 	suite_add_tcase(s, t);
