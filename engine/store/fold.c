@@ -17,7 +17,8 @@
  *                  folded: else recovery would show, for a while, the block before an uncommitted record
  *                  whose place the record had already taken.
  * States.      IDLE -> WINDOW -> GATHER -> MOVE (loads, locks and journal reads) -> WRITE -> GATHER ...
- *              -> WINDOW;  IDLE -> DISCARD -> IDLE;  IDLE -> STEAL, CHECKPOINT -> back.
+ *              -> WINDOW;  IDLE -> DISCARD -> IDLE;  IDLE -> REWRITE -> IDLE (repair.c);  IDLE -> STEAL, CHECKPOINT ->
+ *              back.
  * Ownership.   The replica of a window is held; leaves of a batch are pinned.
  * Failure.     A bad journal record or a full store ends the window; the replica is retried later and
  *              who waits for it is told.  A failed home write fails the store.
@@ -36,6 +37,7 @@
 #include "engine/store/fold_batch.h"
 #include "engine/store/index.h"
 #include "engine/store/map_edit.h"
+#include "engine/store/rewrite.h"
 
 #define WINDOW_ITEMS_MAX 131072u
 #define WINDOW_ITEMS_MIN 4096u
@@ -49,12 +51,14 @@
 #define BIT_CHECKPOINT (1u << 1)
 #define BIT_BATCH (1u << 2)
 #define BIT_TIMER (1u << 3)
+#define BIT_REWRITE (1u << 4)
 
 enum fold_phase {
 	FOLD_IDLE,
 	FOLD_WINDOW,
 	FOLD_BATCH,
 	FOLD_DISCARD,
+	FOLD_REWRITE,
 	FOLD_STEAL,	 /* then back to `after` */
 	FOLD_CHECKPOINT, /* the same */
 };
@@ -64,7 +68,7 @@ struct fold {
 	struct op op;
 	enum fold_phase phase, after;
 	struct fold_batch *batch;
-	struct completion batch_done, checkpoint_done;
+	struct completion batch_done, checkpoint_done, rewrite_done;
 	struct leaf_load load;
 	bool loading; /* load was started and not looked at */
 	struct timer timer;
@@ -242,6 +246,11 @@ static void fold_step(struct op *op)
 		case FOLD_DISCARD:
 			rc = discard_step(f);
 			break;
+		case FOLD_REWRITE:
+			if ((op->waits & BIT_REWRITE) != 0)
+				return; /* wait: repair.c */
+			f->phase = FOLD_IDLE;
+			break;
 		case FOLD_STEAL:
 		case FOLD_CHECKPOINT:
 			if ((op->waits & BIT_CHECKPOINT) != 0)
@@ -393,6 +402,12 @@ static int idle_step(struct fold *f)
 		if (timer_armed(&f->timer))
 			clock_timer_disarm(f->s->env->clock, &f->timer);
 		return 1;
+	}
+	if (rewrites_wait(f->s->rewrites)) {
+		f->phase = FOLD_REWRITE;
+		completion_arm(&f->rewrite_done, &f->op, BIT_REWRITE);
+		rewrites_run(f->s->rewrites, &f->rewrite_done);
+		return 0;
 	}
 	e = entry_next(f);
 	if (checkpoint_due(f, e != NULL)) {

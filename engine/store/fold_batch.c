@@ -5,7 +5,8 @@
  * Invariants.  FB1 Per block the item with the highest LSN wins (F5); losers are not read.
  *              FB2 A leaf of the batch is pinned and locked from before its chunks are chosen until it
  *                  says what was written (F4).
- *              FB3 Payload goes home only if its checksum is right.
+ *              FB3 Payload goes home only if its checksum is right; where it is not the block is mended
+ *                  first (repair.h), in the journal, too: nothing moves it while the batch runs.
  *              FB4 A chunk that was taken is in its leaf in the same step: no capture sees one without
  *                  the other.
  * States.      IDLE -> GATHER -> MOVE (leaves and payload, in parallel) -> WRITE -> IDLE.
@@ -24,6 +25,7 @@
 #include "engine/port/clock.h"
 #include "engine/store/index.h"
 #include "engine/store/map_edit.h"
+#include "engine/store/rewrite.h"
 #include "engine/store/store_state.h"
 
 #define BATCH_BLOCKS 1024u
@@ -37,9 +39,10 @@
 #define BIT_LOAD(i) (1u << (i))
 #define BIT_REQ(i) (1u << (LOADS + (i)))
 #define BIT_TIMER (1u << 30)
+#define BIT_MEND (1u << 29)
 #define BITS_REQ (((1u << REQS) - 1) << LOADS)
 
-_Static_assert(LOADS + REQS <= 30, "bits of one op");
+_Static_assert(LOADS + REQS <= 29, "bits of one op");
 _Static_assert(BATCH_BLOCKS >= LEAF_BLOCKS, "one leaf fits a batch");
 _Static_assert(BATCH_BLOCKS <= UINT16_MAX, "order[]");
 
@@ -57,6 +60,7 @@ struct batch_block {
 	uint64_t from; /* byte offset in the journal */
 	uint64_t to;   /* in home */
 	uint32_t crc;
+	uint32_t volume;
 	uint16_t leaf;	/* index in leaves */
 	uint16_t block; /* in the leaf */
 };
@@ -86,8 +90,10 @@ struct fold_batch {
 	struct disk_req reqs[REQS];
 	struct iovec iov[REQS][DISK_IOV_MAX];
 	struct timer timer;
-	uint8_t *data;	  /* BATCH_BLOCKS blocks */
-	uint8_t *scratch; /* what lies between payloads */
+	struct mend mend;
+	uint32_t verified; /* blocks */
+	uint8_t *data;	   /* BATCH_BLOCKS blocks */
+	uint8_t *scratch;  /* what lies between payloads */
 };
 
 static void batch_step(struct op *op);
@@ -134,6 +140,8 @@ void fold_batch_close(struct fold_batch **bp)
 		clock_timer_disarm(b->s->env->clock, &b->timer);
 	if (!b->s->abandoned)
 		op_unqueue(&b->op);
+	if (!b->s->abandoned)
+		mend_unqueue(&b->mend);
 	free(b->data);
 	free(b->scratch);
 	free(b);
@@ -161,7 +169,8 @@ void fold_batch_run(struct fold_batch *b, struct completion *done)
 	b->done = done;
 	b->rc = 0;
 	memset(b->load_used, 0, sizeof(b->load_used));
-	b->leaf_count = b->leaves_ready = b->block_count = b->next = 0;
+	b->leaf_count = b->leaves_ready = b->block_count = b->next = b->verified = 0;
+	b->mend.done.rc = 0;
 	b->phase = BATCH_GATHER;
 	op_wake(&b->op);
 }
@@ -169,8 +178,9 @@ void fold_batch_run(struct fold_batch *b, struct completion *done)
 /* Leaves and payload: 1: wait; 0: all there and room for it; or an error, with nothing in flight. */
 static int move_step(struct fold_batch *b)
 {
-	int rc = b->s->failed ? -ERR_FAILED : reqs_rc(b);
+	int rc = b->s->failed ? -ERR_FAILED : 0;
 
+	(void)reqs_rc(b); /* what could not be read has a wrong checksum */
 	b->rc = b->rc == 0 ? rc : b->rc;
 	if (b->rc == 0) {
 		submit(b, DISK_READ);
@@ -182,6 +192,10 @@ static int move_step(struct fold_batch *b)
 		return 1;
 	if (b->rc == 0)
 		b->rc = verify(b);
+	if (b->rc > 0) {
+		b->rc = 0;
+		return 1;
+	}
 	if (b->rc == 0)
 		b->rc = allocate(b);
 	return b->rc == -ERR_IO ? -ERR_CORRUPT : b->rc; /* a read error equals a bad checksum */
@@ -336,6 +350,7 @@ static bool gather_leaf(struct fold_batch *b)
 			continue;
 		b->blocks[b->block_count++] = (struct batch_block){.from = it->off,
 								   .crc = it->crc,
+								   .volume = it->volume,
 								   .leaf = (uint16_t)b->leaf_count,
 								   .block = (uint16_t)k};
 	}
@@ -534,17 +549,34 @@ static int reqs_rc(struct fold_batch *b)
 
 /* --- moving --- */
 
+/* FB3.  1: a block is being mended. */
 static int verify(struct fold_batch *b)
 {
-	for (uint32_t i = 0; i < b->block_count; i++) {
-		if (crc32c(b->data + (uint64_t)i * BLOCK_BYTES, BLOCK_BYTES) == b->blocks[i].crc)
-			continue;
-		counter_add(b->s->env->counters, CTR_CHECKSUM_JOURNAL, 1);
+	struct batch_block *k;
+	uint8_t *data;
+
+	if (b->mend.done.rc < 0) {
 		log_error(
 			b->s->env->log, "store",
 			"fold: journal payload at %llu of %s has a wrong checksum; it stays there",
-			(unsigned long long)b->blocks[i].from, b->s->disk->name);
-		return -ERR_CORRUPT; /* FB3 */
+			(unsigned long long)b->mend.off, b->s->disk->name);
+		return -ERR_CORRUPT;
+	}
+	for (; b->verified < b->block_count; b->verified++) {
+		k = &b->blocks[b->verified];
+		data = b->data + (uint64_t)b->verified * BLOCK_BYTES;
+		if (crc32c(data, BLOCK_BYTES) == k->crc)
+			continue;
+		b->mend.off = k->from;
+		b->mend.q = (struct repair_request){
+			.group = *replica_uuid(b->r),
+			.volume = k->volume,
+			.block = b->leaves[k->leaf].leaf_no * LEAF_BLOCKS + k->block,
+			.crc = k->crc,
+			.data = data};
+		completion_arm(&b->mend.done, &b->op, BIT_MEND);
+		mend_begin(b->s, &b->mend);
+		return 1;
 	}
 	return 0;
 }

@@ -95,13 +95,15 @@ uint32_t replica_volumes(const struct replica *r, struct replica_volume *ret, ui
 
 /* Read committed blocks [block, block+count) of a volume slot into data (count*4096 bytes, 4096
  * aligned, at most 1 MiB).  Holes give zeroes.  Every block's checksum is verified: done -ERR_CORRUPT if any
- * is wrong (bad_block says the first), -ERR_IO, -ERR_NOT_FOUND. Borrows until done. */
+ * is wrong (bad_block says which), -ERR_IO, -ERR_NOT_FOUND. Borrows until done. */
 struct replica_read {
 	struct completion done;
 	uint32_t volume;
 	uint32_t count;
 	uint64_t block;
 	uint8_t *data;
+	bool no_repair;	    /* in: do not ask a peer for a bad block: this read is for a peer */
+	uint32_t repaired;  /* out: blocks that came from a peer */
 	uint64_t bad_block; /* out */
 	uint32_t *crcs;	    /* out, may be NULL: CRC32C of each block */
 	/* fields below are private */

@@ -8,8 +8,10 @@
  *              D2  A block is given only if its checksum agrees with the one kept at its place.
  *              D3  Fold may overwrite home in place, and the journal may be trimmed, while a read is
  *                  in flight: then the checksum disagrees and the block is looked up again.  It is
- *                  reported as corrupt only when it was wrong twice at one and the same place.
- * States.      PLAN -> (LOAD -> PLAN)* -> READ -> VERIFY -> PLAN or done.
+ *                  called bad only when it was wrong twice at one and the same place.
+ *              D4  A bad block is asked for elsewhere (repair.h), with the checksum of that place; what
+ *                  comes and has it is served, and written there again in the background.
+ * States.      PLAN -> (LOAD -> PLAN)* -> READ -> VERIFY -> PLAN or done;  PLAN -> ASK -> PLAN.
  * Limits.      READ_REQS requests in flight for one read; ATTEMPTS_MAX rounds.
  */
 #include <string.h>
@@ -23,9 +25,13 @@
 
 #define WAIT_REQ(i) (1u << (i))
 #define WAIT_LOAD (1u << READ_REQS)
+#define WAIT_ASK (1u << (READ_REQS + 1))
 #define ATTEMPTS_MAX 64u
 
-enum read_phase { READ_START, READ_PLAN, READ_VERIFY };
+#define PLAN_LOADING 1
+#define PLAN_BAD 2 /* bad_block says which */
+
+enum read_phase { READ_START, READ_PLAN, READ_VERIFY, READ_ASKED };
 
 static void read_step(struct op *op);
 static void allocated_step(struct op *op);
@@ -85,7 +91,7 @@ static bool place_is_same(const struct read_place *a, const struct read_place *b
 	return a->source == b->source && a->off == b->off && a->crc == b->crc;
 }
 
-/* Take a new look at block i; -ERR_CORRUPT when it was wrong twice at this very place (D3). */
+/* Take a new look at block i; PLAN_BAD when it was wrong twice at this very place (D3). */
 static int place_update(struct read_job *job, uint32_t i, struct read_place p)
 {
 	struct read_place *old = &job->places[i];
@@ -93,14 +99,14 @@ static int place_update(struct read_job *job, uint32_t i, struct read_place p)
 	p.wanted = 1;
 	if (old->tried > 0 && place_is_same(old, &p)) {
 		if (old->tried > 1)
-			return -ERR_CORRUPT;
+			return PLAN_BAD;
 		p.tried = old->tried;
 	}
 	*old = p;
 	return 0;
 }
 
-/* Look up every wanted block (D1).  1: a leaf is being loaded; 0; or negative. */
+/* Look up every wanted block (D1).  0, PLAN_LOADING (a leaf), PLAN_BAD, or negative. */
 static int read_plan(struct replica_read *rd, struct read_job *job)
 {
 	struct replica *r = rd->r;
@@ -128,7 +134,7 @@ static int read_plan(struct replica_read *rd, struct read_job *job)
 			if (rc == 0)
 				rc = place_update(job, i, place_of_leaf(leaf, block));
 		}
-		if (rc == -ERR_CORRUPT)
+		if (rc == PLAN_BAD)
 			rd->bad_block = block;
 	}
 	if (leaf != NULL)
@@ -138,7 +144,49 @@ static int read_plan(struct replica_read *rd, struct read_job *job)
 	completion_arm(&job->load.done, &rd->op, WAIT_LOAD);
 	job->load.leaf_no = leaf_no;
 	map_leaf_load(r->volumes[rd->volume].map, &job->load);
-	return 1;
+	return PLAN_LOADING;
+}
+
+/* D4: true when somebody is asked for the bad block, into its place in the caller's data. */
+static bool read_ask(struct replica_read *rd, struct read_job *job)
+{
+	uint32_t i = (uint32_t)(rd->bad_block - rd->block);
+
+	if (rd->no_repair || job->places[i].asked)
+		return false;
+	job->repair = (struct repair_request){.group = rd->r->group,
+					      .volume = rd->volume,
+					      .crc = job->places[i].crc,
+					      .block = rd->bad_block,
+					      .data = rd->data + (size_t)i * BLOCK_BYTES};
+	completion_arm(&job->repair.done, &rd->op, WAIT_ASK);
+	repair_fetch(rd->r->s, &job->repair);
+	return true;
+}
+
+/* Take what came, or remember that nobody had it: it is looked up once more, as fold may have moved it. */
+static void read_take(struct replica_read *rd, struct read_job *job)
+{
+	struct read_place *p = &job->places[rd->bad_block - rd->block];
+
+	if (!repair_is_good(rd->r->s, &job->repair)) {
+		p->asked = true;
+		return;
+	}
+	p->wanted = 0; /* D2 */
+	rd->repaired++;
+	job->attempts = 0; /* it was progress */
+	rewrite_queue(rd->r->s, &job->repair, p->off, p->source == READ_JOURNAL);
+}
+
+/* The plan's answer for a block that nobody has. */
+static int read_give_up(struct replica_read *rd, struct read_job *job)
+{
+	int rc = job->places[rd->bad_block - rd->block].unreadable ? -ERR_IO : -ERR_CORRUPT;
+
+	if (!rd->no_repair)
+		repair_failed(rd->r->s, &job->repair, rc);
+	return rc;
 }
 
 /* Copy a block of a record that is still in memory (D2: its crc was verified when it came). */
@@ -278,10 +326,14 @@ static void read_step(struct op *op)
 			if (rc == 0)
 				rc = ++job->attempts > ATTEMPTS_MAX ? -ERR_CORRUPT
 								    : read_plan(rd, job);
-			if (rc == 1)
+			if (rc == PLAN_LOADING)
 				return; /* wait: a leaf */
-			if (rc == -ERR_CORRUPT && job->places[rd->bad_block - rd->block].unreadable)
-				rc = -ERR_IO;
+			if (rc == PLAN_BAD && read_ask(rd, job)) {
+				w->phase = READ_ASKED;
+				return; /* wait: an answer */
+			}
+			if (rc == PLAN_BAD)
+				rc = read_give_up(rd, job);
 			if (rc < 0) {
 				read_done(rd, rc);
 				return;
@@ -298,6 +350,10 @@ static void read_step(struct op *op)
 			}
 			w->phase = READ_PLAN;
 			continue;
+		case READ_ASKED:
+			read_take(rd, job);
+			w->phase = READ_PLAN;
+			continue;
 		}
 	}
 }
@@ -308,6 +364,7 @@ void replica_read(struct replica *r, struct replica_read *rd)
 	assert(rd->count > 0 && rd->count <= READ_BLOCKS_MAX);
 	rd->r = r;
 	rd->bad_block = rd->block;
+	rd->repaired = 0;
 	op_init(&rd->op, r->env->ready, read_step);
 	read_wait_begin(r, wait_of(rd), &rd->op);
 }

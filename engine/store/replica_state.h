@@ -11,6 +11,7 @@
 #include "engine/store/map.h"
 #include "engine/store/replica.h"
 #include "engine/store/replica_fold.h"
+#include "engine/store/rewrite.h"
 #include "engine/store/store_parts.h"
 
 #define REPLICA_SPACE_WAITERS_MAX 16u
@@ -34,6 +35,7 @@ struct read_place {
 	uint8_t wanted;	 /* still to be read */
 	uint8_t tried;	 /* was read from this very place and was wrong */
 	bool unreadable; /* the disk said so */
+	bool asked;	 /* nobody had it */
 };
 
 /* What a read, an allocation query or a journal read needs while it runs. */
@@ -43,6 +45,7 @@ struct read_job {
 	uint32_t run_begin[READ_REQS], run_count[READ_REQS]; /* blocks of each request in flight */
 	uint32_t runs;
 	struct leaf_load load;
+	struct repair_request repair; /* of one block */
 	uint32_t attempts;
 	uint8_t *scratch; /* 4 KiB, aligned */
 	struct record *record;

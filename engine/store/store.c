@@ -22,6 +22,7 @@
 #include "engine/store/import.h"
 #include "engine/store/map_edit.h"
 #include "engine/store/record.h"
+#include "engine/store/rewrite.h"
 #include "engine/store/store_state.h"
 
 #define MEMORY_DEFAULT (256ull << 20)
@@ -126,6 +127,8 @@ int store_create_parts(struct store *s)
 		rc = fold_open(s, &s->fold);
 	if (rc == 0)
 		rc = import_pool_open(s, &s->import_pool);
+	if (rc == 0)
+		rc = rewrites_open(s, &s->rewrites);
 	return rc;
 }
 
@@ -142,6 +145,7 @@ void store_free(struct store **sp)
 	if (s->cache != NULL)
 		s->cache->closing = true;
 	import_pool_close(&s->import_pool);
+	rewrites_close(&s->rewrites);
 	fold_close(&s->fold);
 	checkpoint_close(&s->checkpoint);
 	while ((link = list_pop_front(&s->entries)) != NULL) {

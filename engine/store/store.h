@@ -50,6 +50,7 @@ enum store_mutant {
 	STORE_MUTANT_NO_FLOOR,		 /* floors are not made durable */
 	STORE_MUTANT_BASE_OVERWRITES,	 /* J8: a base block replaces a streamed one */
 	STORE_MUTANT_NO_HOME_FLUSH,	 /* checkpoint without the flush after home writes */
+	STORE_MUTANT_REPAIR_UNCHECKED,	 /* what was fetched is not checked */
 };
 
 /*

@@ -16,6 +16,7 @@ struct checkpoint;
 struct fold;
 struct growing;
 struct import_pool;
+struct rewrites;
 struct store_opening;
 struct index_item;
 
@@ -58,6 +59,7 @@ struct store {
 	struct record_pool *records;
 	struct checkpoint *checkpoint;
 	struct fold *fold;
+	struct rewrites *rewrites;
 
 	struct list entries;
 	uint32_t entry_count;
