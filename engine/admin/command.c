@@ -206,6 +206,25 @@ static void clone_group(struct session *s, const Adm__Clone *m, uint32_t timeout
 	change_submit(s);
 }
 
+static void role_change(struct session *s, enum request_kind kind, const char *group, bool all,
+			const char *site, uint32_t timeout_ms)
+{
+	struct conductor_request *r = change_new(s, kind, timeout_ms);
+
+	if ((!all && !name_ok(s, "group", group)) || !site_ok(s, site))
+		return;
+	if (site[0] == '\0' || (all && group[0] != '\0')) {
+		session_refuse(s, -ERR_INVALID, "",
+			       site[0] == '\0' ? "the site that shall be primary is not named"
+					       : "a group or all of them, not both");
+		return;
+	}
+	fill(r->group.name, sizeof(r->group.name), group);
+	fill(r->site, sizeof(r->site), site);
+	r->all = all;
+	change_submit(s);
+}
+
 /* Ask the primary, or wait: what else a person can do. */
 static const char *change_hint(int rc)
 {
@@ -442,6 +461,12 @@ static void change_run(struct session *s, const Adm__Request *m)
 	else if (m->command_case == ADM__REQUEST__COMMAND_VOLUME_RESIZE)
 		volume_change(s, REQUEST_VOLUME_RESIZE, m->volume_resize->group,
 			      m->volume_resize->name, m->volume_resize->bytes, 0, m->timeout_ms);
+	else if (m->command_case == ADM__REQUEST__COMMAND_SWITCHOVER)
+		role_change(s, REQUEST_SWITCHOVER, m->switchover->group, m->switchover->all,
+			    m->switchover->site, m->timeout_ms);
+	else if (m->command_case == ADM__REQUEST__COMMAND_FAILOVER)
+		role_change(s, REQUEST_FAILOVER, m->failover->group, false, m->failover->site,
+			    m->timeout_ms);
 	else
 		volume_change(s, REQUEST_VOLUME_DELETE, m->volume_delete->group,
 			      m->volume_delete->name, 0, 0, m->timeout_ms);
@@ -474,6 +499,8 @@ void command_run(struct session *s, const Adm__Request *m)
 	case ADM__REQUEST__COMMAND_VOLUME_RESIZE:
 	case ADM__REQUEST__COMMAND_VOLUME_DELETE:
 	case ADM__REQUEST__COMMAND_STORE_GROW:
+	case ADM__REQUEST__COMMAND_SWITCHOVER:
+	case ADM__REQUEST__COMMAND_FAILOVER:
 		change_run(s, m);
 		return;
 	case ADM__REQUEST__COMMAND_SNAPSHOT_CREATE:

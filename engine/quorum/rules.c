@@ -9,6 +9,8 @@
  *              R3 CLAIM: in isr, nothing local in flight, primary unseen for T_drop, grace over.
  *              R5 A new role begins only when nothing of the old one is in flight.
  *              R6 ADD: gated, durable at everything acknowledged, lease held.
+ *              R7 SWITCH: admission ends, everything is acknowledged by both, then it is proposed, and
+ *                 nothing is served until cfg moves.
  *              R8 A proposal is resolved only by cfg moving; the same CAS is proposed again.
  *              J4 Before CLAIM the other isr member is asked for the longer journal.
  *              R9 A replaced disk is never believed: it adopts no epoch and claims none, though its
@@ -38,6 +40,7 @@ static void rules_step_claimant(struct rules *r, const struct rules_facts *f,
 				struct rules_effects *e);
 static void rules_propose(struct rules *r, const struct rules_facts *f, struct rules_effects *e,
 			  enum vg_cmd_kind kind, uint32_t site);
+static uint32_t rules_isr_sites(const struct rules *r, const struct vg_view *v);
 static void rules_wake_at(struct rules_effects *e, uint64_t when);
 static void rules_check(const struct rules *r, const struct rules_facts *f,
 			const struct rules_effects *e);
@@ -95,7 +98,7 @@ static bool rules_wants_claim(struct rules *r, const struct rules_facts *f, stru
 	if (v->primary == r->o.self && (rules_is_reclaim(r, f) || v->epoch == 1))
 		return true;
 	if (!r->released) {
-		uint64_t seen = r->primary_seen.v + ms(r->o.drop_ms);
+		uint64_t seen = f->take_over ? 0 : r->primary_seen.v + ms(r->o.drop_ms);
 		uint64_t grant = r->last_grant.v != 0 ? r->last_grant.v + ms(r->o.grace_ms) : 0;
 		uint64_t boot = r->o.boot.v + ms(promise);
 
@@ -148,7 +151,7 @@ void rules_step(struct rules *r, const struct rules_facts *f, struct rules_effec
 		break;
 	case RULES_OPENING:
 		e->set_floor = f->floor_epoch < v->epoch || f->floor_cfg < v->cfg;
-		e->ack_mask = 1u << r->o.self;
+		e->ack_mask = rules_isr_sites(r, v); /* R1: after a SWITCH the other counts, too */
 		break;
 	case RULES_PRIMARY:
 		rules_step_primary(r, f, e);
@@ -258,13 +261,35 @@ static void rules_join(struct rules *r, const struct rules_facts *f, struct rule
 	e->cmd.replica = f->peer_store;
 }
 
+/* R7: is it time?  Looked at again soon: an operator waits. */
+static void rules_switch(struct rules *r, const struct rules_facts *f, struct rules_effects *e,
+			 uint32_t peer)
+{
+	bool drained = f->drained || r->o.mutant == RULES_MUTANT_NO_DRAIN;
+	bool alive = f->peer_up && f->now.v < f->peer_heard.v + ms(r->o.lease_ms / 4);
+
+	if (!alive || !f->source_ready || !drained || f->peer_incarnation == 0 ||
+	    f->now.v >= r->lease_until.v) {
+		rules_wake_at(e, f->now.v + ms(5));
+		return;
+	}
+	r->switch_incarnation = f->peer_incarnation;
+	rules_propose(r, f, e, VG_SWITCH, peer);
+}
+
+static bool rules_is_proposed(const struct rules *r, const struct vg_view *v, enum vg_cmd_kind kind)
+{
+	return r->proposed && r->proposed_kind == kind && r->proposed_cfg == v->cfg;
+}
+
 static void rules_step_primary(struct rules *r, const struct rules_facts *f,
 			       struct rules_effects *e)
 {
 	const struct vg_view *v = f->view;
 	uint32_t peer = rules_peer(r, v);
 	bool in_isr = peer != 0 && vg_in_isr(v, peer);
-	bool adding = r->proposed && r->proposed_kind == VG_ADD && r->proposed_cfg == v->cfg;
+	bool leaving = in_isr && f->switch_to == peer;
+	bool adding = rules_is_proposed(r, v, VG_ADD);
 	bool needs;
 
 	e->set_floor = f->floor_cfg < v->cfg;
@@ -277,12 +302,16 @@ static void rules_step_primary(struct rules *r, const struct rules_facts *f,
 				      r->proposed_kind == VG_CLAIM ? r->o.self : peer); /* R8 */
 		else if (in_isr && rules_wants_drop(r, f, e))
 			rules_propose(r, f, e, VG_DROP, peer);
+		else if (leaving)
+			rules_switch(r, f, e, peer);
 		else if (!in_isr && v->site[vg_site_index(v, peer)].mode == VG_SITE_SYNC)
 			rules_join(r, f, e, peer);
 	}
 	if (e->propose && (e->cmd.kind == VG_ADD || e->cmd.kind == VG_DISK))
 		e->cmd.replica = f->peer_store;
-	adding = adding || (r->proposed && r->proposed_kind == VG_ADD && r->proposed_cfg == v->cfg);
+	if (e->propose && e->cmd.kind == VG_SWITCH)
+		e->cmd.incarnation = r->switch_incarnation;
+	adding = adding || rules_is_proposed(r, v, VG_ADD);
 	if (in_isr)
 		r->gated = false;
 	e->gate = r->gated;
@@ -300,6 +329,10 @@ static void rules_step_primary(struct rules *r, const struct rules_facts *f,
 	if (e->may_read && needs)
 		rules_wake_at(e, e->lease_until.v);
 	e->admit = v->config.min_isr < 2 || in_isr;
+	if (r->o.mutant == RULES_MUTANT_NO_DRAIN)
+		return;
+	e->admit = e->admit && !leaving && !rules_is_proposed(r, v, VG_SWITCH);
+	e->may_read = e->may_read && !rules_is_proposed(r, v, VG_SWITCH); /* R7 */
 }
 
 static void rules_propose(struct rules *r, const struct rules_facts *f, struct rules_effects *e,
@@ -345,6 +378,8 @@ bool rules_ping(struct rules *r, const struct rules_facts *f, uint32_t site, uin
 	if (r->proposed && r->proposed_kind == VG_CLAIM && r->proposed_cfg == v->cfg &&
 	    r->o.mutant != RULES_MUTANT_GRANT_DURING_CLAIM)
 		return false; /* R2 */
+	if (f->take_over)
+		return false; /* the grace runs from the last grant */
 	if (r->role == RULES_CLAIMANT && r->o.mutant != RULES_MUTANT_GRANT_DURING_CLAIM) {
 		/* not proposed yet: the primary is back, stand down */
 		r->role = RULES_SECONDARY;
@@ -386,6 +421,17 @@ static uint32_t rules_peer(const struct rules *r, const struct vg_view *v)
 		if (v->site[i].id != r->o.self && v->site[i].mode == VG_SITE_SYNC)
 			return v->site[i].id;
 	return 0;
+}
+
+/* The committed in-sync set and this site, by site id. */
+static uint32_t rules_isr_sites(const struct rules *r, const struct vg_view *v)
+{
+	uint32_t mask = 1u << r->o.self;
+
+	for (uint32_t i = 0; i < v->site_count; i++)
+		if ((v->isr >> i & 1u) != 0)
+			mask |= 1u << v->site[i].id;
+	return mask;
 }
 
 static void rules_wake_at(struct rules_effects *e, uint64_t when)

@@ -26,6 +26,7 @@ enum rules_mutant {
 	RULES_MUTANT_OPEN_BEFORE_COMMIT, /* J5: serves when CLAIM is proposed, not committed */
 	RULES_MUTANT_ANY_INCARNATION,	 /* 4.2: adopts an epoch granted to an earlier boot */
 	RULES_MUTANT_COMMIT_ALONE,	 /* J2: commit LSN is the local durable LSN */
+	RULES_MUTANT_NO_DRAIN, /* R7: SWITCH while writes are admitted and unacknowledged */
 	RULES_MUTANT_COUNT
 };
 
@@ -68,6 +69,10 @@ struct rules_facts {
 	struct lsn source_durable;
 	struct lsn commit;
 	struct mono_ns unacked_since; /* oldest record the peer has not acknowledged; 0: none */
+	uint32_t switch_to; /* an operator wants that site to be primary; 0: nobody (R7) */
+	bool drained;	    /* nothing that has an LSN is unacknowledged */
+	/* as secondary */
+	bool take_over; /* an operator wants this site to be primary: R3 without "not seen" */
 };
 
 enum rules_role {
@@ -110,6 +115,7 @@ struct rules {
 	bool proposed; /* a proposal of ours at proposed_cfg is unresolved */
 	enum vg_cmd_kind proposed_kind;
 	uint64_t proposed_cfg;
+	uint64_t switch_incarnation; /* of the site a SWITCH was proposed for */
 	struct mono_ns proposed_since, propose_next;
 	bool gated;
 	bool released; /* the primary gave its lease up by a message */

@@ -28,6 +28,7 @@ static void conductor_peers(struct conductor *c);
 static void conductor_pings(struct conductor *c);
 static void conductor_tell_all(struct conductor *c, enum link_kind kind);
 static void conductor_wake_groups(struct conductor *c);
+static void conductor_propose_all(struct conductor *c);
 static void conductor_stop_progress(struct conductor *c);
 static void conductor_stop_unstarted(struct conductor *c);
 static void conductor_failure(struct conductor *c);
@@ -157,8 +158,27 @@ static void conductor_step(struct op *op)
 	conductor_views(c);
 	conductor_pings(c);
 	conductor_wake_requests(c);
+	conductor_propose_all(c);
 	if (c->stopping)
 		conductor_stop_progress(c);
+}
+
+/* One entry for all that groups propose in a turn: a failover of many takes few of them. */
+static void conductor_propose_all(struct conductor *c)
+{
+	uint32_t n = c->proposal_count;
+
+	c->proposal_count = 0;
+	if (n > 0)
+		(void)!authority_propose(c->authority, c->proposals, n); /* R8: proposed again */
+}
+
+void conductor_propose(struct conductor *c, const struct vg_cmd *cmd)
+{
+	if (c->proposal_count == VG_BATCH_MAX)
+		conductor_propose_all(c);
+	c->proposals[c->proposal_count++] = *cmd;
+	op_wake(&c->op);
 }
 
 /* Stopped before it was started, because a room after it could not be opened. */

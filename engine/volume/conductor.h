@@ -85,6 +85,8 @@ enum request_kind {
 	REQUEST_ROLLBACK,   /* snapshot; -ERR_IN_USE while clients are attached, unless force */
 	REQUEST_CLONE,	    /* snapshot; group.name: the new group */
 	REQUEST_STORE_GROW, /* bytes; of this site alone, needs no group and no quorum */
+	REQUEST_SWITCHOVER, /* group or all; site: nothing is lost; -ERR_BUSY: not now, it stays */
+	REQUEST_FAILOVER,   /* group; site, which is this one */
 };
 
 struct snapshot_spec {
@@ -106,6 +108,8 @@ struct conductor_request {
 	struct volume_create_spec volume;
 	uint64_t bytes; /* STORE_GROW: 0: what the disk has */
 	struct snapshot_spec snapshot;
+	char site[SITE_NAME_BYTES_MAX + 1]; /* SWITCHOVER, FAILOVER: which shall be primary */
+	bool all;			    /* SWITCHOVER: every group that is primary here */
 	bool force;
 	bool set_on_peer_loss, set_min_isr; /* GROUP_SET: which fields of `group` count */
 	bool set_on_full;

@@ -167,12 +167,19 @@ void group_facts(struct group *g, struct rules_facts *f)
 	f->floor_cfg = g->floor.cfg;
 	f->has_replica = r != NULL;
 	f->store_failed = c->store_failed || c->stopping || g->forked;
+	f->take_over = f->now.v < g->take_over_until.v;
+	if (f->take_over && g->follower != NULL && !g->follower_fetches &&
+	    g->follower_state == REPL_STREAMING && g->follower_epoch == g->view.epoch)
+		g->tail =
+			RULES_TAIL_DONE; /* J3: all that was acknowledged is here, told in this session */
 	f->tail = g->tail;
+	f->switch_to = f->now.v < g->switch_until.v ? g->switch_to : 0;
 	f->opened = g->open_phase == OPEN_DONE && v != NULL && g->open_epoch == v->epoch;
 	f->local_io = g->close_busy || g->follower != NULL || g->ios != 0 || g->replica_busy;
 	if (r != NULL) {
 		replica_status(r, &st);
 		f->commit = st.commit;
+		f->drained = g->flight_count == 0 && g->stuck == NULL && st.commit.v == st.tail.v;
 		f->local_io = f->local_io || st.durable.v < st.tail.v;
 	}
 	group_peer_facts(g, f);
@@ -272,7 +279,7 @@ static void group_apply(struct group *g, const struct rules_facts *f)
 	if (e->ask_tail)
 		group_ask_tail(g);
 	if (e->propose)
-		(void)!authority_propose(g->c->authority, &e->cmd, 1); /* R8: proposed again */
+		conductor_propose(g->c, &e->cmd);
 	if (e->role == RULES_OPENING)
 		group_open_progress(g);
 }
@@ -360,6 +367,7 @@ static void group_shut(struct group *g)
 
 	g->open_phase = OPEN_NOT;
 	g->open_epoch = 0; /* G3 */
+	g->switch_to = 0;
 	g->suspended_since.v = 0;
 	g->volumes_at.v = UINT64_MAX; /* what was not committed may be cut: nobody waits for it */
 	g->volumes_last.v = 0;

@@ -96,6 +96,9 @@ struct group {
 	enum repl_state follower_state;
 	struct mono_ns follow_next; /* back-off after a refusal */
 	bool forked;		    /* J7: stopped */
+	/* an operator's wish; both end by themselves */
+	uint32_t switch_to; /* R7: the site that shall be primary; 0: none */
+	struct mono_ns switch_until, take_over_until;
 	/* J4 */
 	enum rules_tail tail;
 	uint64_t tail_question;
@@ -170,6 +173,8 @@ struct conductor {
 	struct event events[EVENTS_KEPT];
 	uint64_t event_seq;
 	struct op *event_watcher;
+	struct vg_cmd proposals[VG_BATCH_MAX]; /* of this turn; one log entry (propose.c) */
+	uint32_t proposal_count;
 	struct link_msg msg;
 	struct link_tail tail_out;
 };
@@ -233,6 +238,9 @@ uint64_t group_content_generation(const struct group *g, const struct replica *r
 
 /* request.c */
 void conductor_wake_requests(struct conductor *c);
+
+/* conductor.c: propose in the entry of this turn; a command that finds no room is proposed again (R8). */
+void conductor_propose(struct conductor *c, const struct vg_cmd *cmd);
 
 /* status.c */
 void group_note_changes(struct group *g);

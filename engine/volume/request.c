@@ -110,11 +110,15 @@ static int request_run(struct conductor_request *r)
 		return request_rollback(r);
 	case REQUEST_CLONE:
 		return request_clone(r);
+	case REQUEST_SWITCHOVER:
+		return request_switchover(r);
+	case REQUEST_FAILOVER:
+		return request_failover(r);
 	}
 	UNREACHABLE("request kind");
 }
 
-static uint32_t site_named(const struct conductor *c, const char *name)
+uint32_t request_site_named(const struct conductor *c, const char *name)
 {
 	for (uint32_t i = 0; i < c->o.site_count; i++)
 		if (strcmp(c->sites[i].name, name) == 0)
@@ -139,8 +143,9 @@ static int request_create_cmd(struct conductor_request *r, struct vg_cmd *cmd)
 {
 	struct conductor *c = r->c;
 	const struct group_create_spec *g = &r->group;
-	uint32_t first = g->primary_site[0] != '\0' ? site_named(c, g->primary_site) : c->o.site;
-	uint32_t second = g->sync_site[0] != '\0' ? site_named(c, g->sync_site) : 0;
+	uint32_t first =
+		g->primary_site[0] != '\0' ? request_site_named(c, g->primary_site) : c->o.site;
+	uint32_t second = g->sync_site[0] != '\0' ? request_site_named(c, g->sync_site) : 0;
 
 	if (g->ack_received)
 		return request_fail(r, -ERR_UNSUPPORTED,

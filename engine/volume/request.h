@@ -14,7 +14,7 @@ struct request_state {
 	struct mono_ns deadline, again;
 	struct uuid uuid; /* of the group or snapshot it makes */
 	struct lsn end;
-	uint64_t epoch; /* in which `end` is a position */
+	uint64_t epoch; /* in which `end` is a position; the one that shall end (request_role.c) */
 	/* request_snap.c */
 	struct uuid snapshot;
 	struct snapshot *held;
@@ -36,6 +36,12 @@ MUST_CHECK int request_group_refusal(struct conductor_request *r, const struct g
 				     const char *name);
 /* The record that was asked for: 0 committed, -ERR_AGAIN, or nobody knows. */
 MUST_CHECK int request_committed(struct conductor_request *r, struct group *g, const char *see);
+
+uint32_t request_site_named(const struct conductor *c, const char *name); /* site id, 0: none */
+
+/* request_role.c: who is primary */
+MUST_CHECK int request_switchover(struct conductor_request *r);
+MUST_CHECK int request_failover(struct conductor_request *r);
 
 /* request_snap.c: snapshots, rollbacks, clones */
 MUST_CHECK int request_snapshot(struct conductor_request *r);

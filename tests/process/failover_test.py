@@ -3,8 +3,9 @@
 """Rounds on real processes: the primary is killed, frozen or cut off under a writer.
 
 usage: failover_test.py BUILD [--rounds N] [--seconds S] [--json FILE] [--timers default|tuned]
-                        [--kinds kill,freeze,cut] [--no-digest]
+                        [--kinds kill,freeze,cut,switch,takeover] [--no-digest]
 
+Kind switch: an operator switches over, takeover: one lets the secondary take over, both under the same writer.
 After each round every acknowledged write is checked byte for byte at the new primary; the old one
 returns and must become in-sync; the next round goes the other way round. After every tenth round
 both are stopped and their digests compared, and after a clean restart the bytes sent are bounded.
@@ -55,14 +56,27 @@ class Rounds:
         if r.returncode != 0:
             raise Failed(f"verify at {site}: {r.stdout} {r.stderr}")
 
+    def switch(self, primary):
+        other = "west" if primary == "east" else "east"
+        self.c.ctl(primary, "switchover", "pg", "--to", other)
+        g = self.c.group(primary)
+        if g["primary"] != other or len(g["in_sync"]) != 2:
+            raise Failed(f"after a switchover to {other}: primary {g['primary']}, in sync {g['in_sync']}")
+
+    def takeover(self, primary):
+        other = "west" if primary == "east" else "east"
+        self.c.ctl(other, "failover", "pg", "--to", other)
+        if (self.c.group(other) or {}).get("role") != "primary":
+            raise Failed(f"{other} has not taken over")
+
     def round(self, kind):
         c = self.c
-        fault = {"kill": c.kill, "freeze": c.freeze, "cut": c.cut}[kind]
+        fault = {"kill": c.kill, "freeze": c.freeze, "cut": c.cut, "switch": self.switch, "takeover": self.takeover}[kind]
         old, new, report = self.write_through(fault)
         wait_for(f"{new} is primary", 30, lambda: (c.group(new) or {}).get("role") == "primary")
         self.gaps.append(report["longest_gap_seconds"])
         self.verify(new)
-        {"kill": c.start, "freeze": c.thaw, "cut": c.mend}[kind](old)
+        {"kill": c.start, "freeze": c.thaw, "cut": c.mend}.get(kind, lambda _: None)(old)
         c.wait_state(new, "in-sync", 90, role="primary")
         self.verify(new)
         return report
@@ -120,7 +134,7 @@ def main():
                     passed += 1
                     print("digests equal at both sites", flush=True)
             gaps = sorted(rounds.gaps)
-            print(f"acknowledged {rounds.acked}; gap median {statistics.median(gaps):.2f} s, worst {gaps[-1]:.2f} s")
+            print(f"{a.kinds}: acknowledged {rounds.acked}; gap median {statistics.median(gaps):.2f} s, worst {gaps[-1]:.2f} s")
             if a.json:
                 with open(a.json, "w", encoding="utf-8") as f:
                     json.dump({"gaps": rounds.gaps, "acknowledged": rounds.acked, "rounds": a.rounds}, f)

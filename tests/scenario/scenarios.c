@@ -311,6 +311,125 @@ static void deposed_with_io_in_flight(struct sim *s)
 	expect(s, 20 * SEC_NS, sim_is_in_sync, "a is in sync again");
 }
 
+static bool a_gates_b(struct sim *s)
+{
+	return isr_count(s) == 1 && (probe(s, 0).ack_mask >> 2 & 1u) != 0;
+}
+
+static bool isr_is_two(struct sim *s)
+{
+	return isr_count(s) == 2;
+}
+
+/* R1, J2: the primary proposes ADD, it is committed, and the primary does not hear of it; then it loses
+ * the joiner, too.  Acknowledging alone would lose writes: b is in the in-sync set and claims. */
+static void joiner_is_lost_with_its_add_on_the_way(struct sim *s)
+{
+	sim_site_crash(&s->sites[1], WORLD_CRASH_KILL, FOREVER);
+	expect(s, 1600 * MS_NS, isr_is_one, "a drops b");
+	expect_acks(s, SEC_NS, "at a, alone");
+	sim_site_boot(&s->sites[1]);
+	expect(s, 6 * SEC_NS, a_gates_b, "b is joining");
+	world_cut(s->sites[2].node, s->sites[0].node, true); /* a hears nothing of the witness */
+	expect(s, 2 * SEC_NS, isr_is_two, "ADD is committed");
+	cut(s, 0, 1, true);
+	cut(s, 0, 2, true);
+	expect(s, 2500 * MS_NS, b_is_open, "b, in sync, takes over");
+	sim_run(s, 500 * MS_NS, NULL);
+	cut(s, 0, 1, false);
+	cut(s, 0, 2, false);
+	expect(s, 20 * SEC_NS, sim_is_in_sync, "a follows and is in sync");
+}
+
+static void expect_role(struct sim *s, uint32_t site, bool ok, const char *what)
+{
+	int rc = 0;
+
+	if (!sim_role_answered(&s->sites[site], &rc))
+		sim_fail(s, "the operator is not answered: %s", what);
+	else if ((rc == 0) != ok)
+		sim_fail(s, "%s: %s: %s", what, err_name(rc), s->sites[site].role->text);
+}
+
+static bool a_answered(struct sim *s)
+{
+	int rc;
+
+	return sim_role_answered(&s->sites[0], &rc);
+}
+
+static bool b_answered(struct sim *s)
+{
+	int rc;
+
+	return sim_role_answered(&s->sites[1], &rc);
+}
+
+/* There and back under load: I/O pauses and goes on (bar: 250 ms with the client's own reconnect). */
+static void planned_switchover(struct sim *s)
+{
+	sim_ask_role(&s->sites[0], REQUEST_SWITCHOVER);
+	expect(s, 2 * SEC_NS, a_answered, "the switchover is answered");
+	expect_role(s, 0, true, "switchover to b");
+	expect(s, 100 * MS_NS, b_is_open, "b serves");
+	expect_acks(s, SEC_NS, "at b");
+	if (isr_count(s) != 2)
+		sim_fail(s, "a switchover leaves both in the in-sync set");
+	sim_ask_role(&s->sites[0], REQUEST_SWITCHOVER); /* there already: done */
+	expect(s, 100 * MS_NS, a_answered, "saying it again is answered");
+	expect_role(s, 0, true, "switchover to b again");
+	sim_ask_role(&s->sites[1], REQUEST_SWITCHOVER);
+	expect(s, 2 * SEC_NS, b_answered, "the way back is answered");
+	expect_role(s, 1, true, "switchover to a");
+	expect_acks(s, SEC_NS, "at a");
+	expect_gap(s, 0, 500 * MS_NS);
+}
+
+/* The target dies at once: the primary drops it, or, if the epoch was given away already, claims it back. */
+static void switchover_to_a_dying_site(struct sim *s)
+{
+	sim_ask_role(&s->sites[0], REQUEST_SWITCHOVER);
+	sim_site_crash(&s->sites[1], WORLD_CRASH_POWER, FOREVER);
+	expect(s, 3 * SEC_NS, isr_is_one, "a goes on alone");
+	expect_acks(s, 4 * SEC_NS, "at a, alone");
+	expect(s, 8 * SEC_NS, a_answered, "the operator is answered");
+}
+
+/* The primary dies at the moment it has proposed: b has the epoch, or claims one. */
+static void primary_dies_in_its_switchover(struct sim *s)
+{
+	sim_ask_role(&s->sites[0], REQUEST_SWITCHOVER);
+	sim_run(s, s->w->now % 40 * MS_NS / 4, NULL);
+	sim_site_crash(&s->sites[0], WORLD_CRASH_POWER, FOREVER);
+	expect(s, 2500 * MS_NS, b_is_open, "b serves");
+	expect_acks(s, 12 * SEC_NS, "at b, once the client has given a up");
+}
+
+/* The witness cannot be reached: the proposal finds no quorum; nothing is served twice, and after the link is
+ * back the group serves at one of both. */
+static void switchover_without_a_quorum(struct sim *s)
+{
+	cut(s, 0, 2, true);
+	cut(s, 1, 2, true);
+	cut(s, 0, 1, true);
+	sim_ask_role(&s->sites[0], REQUEST_SWITCHOVER);
+	sim_run(s, 3 * SEC_NS, NULL);
+	cut(s, 0, 2, false);
+	cut(s, 1, 2, false);
+	cut(s, 0, 1, false);
+	expect_acks(s, 10 * SEC_NS, "after the quorum is back");
+}
+
+static void failover_by_hand_to_an_in_sync_site(struct sim *s)
+{
+	sim_ask_role(&s->sites[1], REQUEST_FAILOVER);
+	expect(s, 2500 * MS_NS, b_is_open, "b takes over from a living primary");
+	expect(s, 500 * MS_NS, b_answered, "the operator is answered");
+	expect_role(s, 1, true, "failover to b");
+	expect_acks(s, 2 * SEC_NS, "at b");
+	expect(s, 8 * SEC_NS, sim_is_in_sync, "a follows and is in sync");
+}
+
 static void rot_newest_record(struct sim_disk *d)
 {
 	for (uint32_t i = 1; i <= SIM_FUA_KEPT && i <= d->fua_next; i++) {
@@ -358,6 +477,12 @@ static const struct scenario scenarios[] = {
 	{"failover-there-and-back", failover_there_and_back, false},
 	{"clean-stop-hands-over", clean_stop_hands_over, false},
 	{"full-copy-under-load", full_copy_under_load, false},
+	{"joiner-is-lost-with-its-add-on-the-way", joiner_is_lost_with_its_add_on_the_way, false},
+	{"planned-switchover", planned_switchover, false},
+	{"switchover-to-a-dying-site", switchover_to_a_dying_site, false},
+	{"primary-dies-in-its-switchover", primary_dies_in_its_switchover, false},
+	{"switchover-without-a-quorum", switchover_without_a_quorum, false},
+	{"failover-by-hand-to-an-in-sync-site", failover_by_hand_to_an_in_sync_site, false},
 	{"deposed-with-io-in-flight", deposed_with_io_in_flight, false},
 	/* a's history ends in a record that cannot be read: it stops by J7, nothing is cut */
 	{"primary-restarts-with-a-rotten-tail", primary_restarts_with_a_rotten_tail, true},

@@ -29,6 +29,8 @@ static const struct {
 	{SIM_BIT_FLIP, 3, 0, 0},
 	{SIM_DRIFT, 3, 0, 0},
 	{SIM_CLEAN_STOP, 4, 50, 2000},
+	{SIM_SWITCHOVER, 8, 0, 0},
+	{SIM_TAKE_OVER, 3, 0, 0},
 };
 
 static void cut_both(struct sim *s, uint32_t a, uint32_t b, bool cut)
@@ -225,6 +227,16 @@ static void fault_blow(struct sim *s, const struct sim_fault *f, uint64_t ns)
 		break;
 	case SIM_CLEAN_STOP:
 		sim_site_stop(site, ns);
+		break;
+	case SIM_SWITCHOVER:
+		/* mostly where it can happen; elsewhere it must be refused */
+		if (s->newest.primary >= 1 && s->newest.primary <= SIM_SITES &&
+		    prng_below(&s->prng, 8) != 0)
+			site = &s->sites[s->newest.primary - 1];
+		sim_ask_role(site, REQUEST_SWITCHOVER);
+		break;
+	case SIM_TAKE_OVER:
+		sim_ask_role(site, REQUEST_FAILOVER);
 		break;
 	case SIM_IO_FAILED:
 		site->disk->faults.fail_nth = prng_range(&s->prng, 1, 200);

@@ -15,6 +15,7 @@ const char *const sim_mutant_names[] = {"none",
 					"open-before-commit",
 					"any-incarnation",
 					"commit-alone",
+					"no-drain",
 					"cut-below-commit",
 					"ack-before-durable",
 					"skip-chain",
@@ -28,7 +29,7 @@ const char *const sim_mutant_names[] = {"none",
 					"base-overwrites",
 					"no-home-flush",
 					NULL};
-#define RULES_MUTANTS 11u
+#define RULES_MUTANTS 12u
 #define REPL_MUTANTS 5u
 
 _Static_assert(RULES_MUTANTS == RULES_MUTANT_COUNT - 1, "every rule's mutant has a name");

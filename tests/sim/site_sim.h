@@ -52,6 +52,9 @@ enum sim_kind {
 	SIM_BIT_FLIP,
 	SIM_DRIFT,
 	SIM_CLEAN_STOP,
+	SIM_SWITCHOVER,
+	SIM_TAKE_OVER,
+	SIM_SWITCHED,
 	SIM_EPOCHS,
 	SIM_ISR_CHANGES,
 	SIM_OPENS,
@@ -85,6 +88,8 @@ struct sim_site {
 	struct op stop_op;
 	struct completion stop_done;
 	bool stopping;
+	struct conductor_request *role; /* of an operator, or NULL */
+	struct op role_op;
 	/* what the checkers saw in this life */
 	uint64_t seen_cfg, seen_epoch, seen_applied;
 	struct store_floor floor;
@@ -156,6 +161,9 @@ void sim_site_boot(struct sim_site *x);
 void sim_site_crash(struct sim_site *x, enum world_crash_how how, uint64_t down_ns);
 /* Asks the site to stop cleanly; it is booted again by the tick. */
 void sim_site_stop(struct sim_site *x, uint64_t down_ns);
+/* An operator asks site x, which may refuse: kind SWITCHOVER (to the other site) or FAILOVER (to x). */
+void sim_ask_role(struct sim_site *x, enum request_kind kind);
+bool sim_role_answered(const struct sim_site *x, int *ret_rc); /* the last one asked */
 bool sim_site_serving(const struct sim_site *x);
 struct replica *sim_site_replica(const struct sim_site *x);
 /* Make group and volume; runs the world. */

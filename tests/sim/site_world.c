@@ -142,6 +142,7 @@ static void on_crash(struct world_node *n)
 	bool had_site = x->site != NULL;
 
 	take_counters(x);
+	x->role_op.waits = 0; /* nobody will answer */
 	if (x->site != NULL)
 		site_abandon(&x->site);
 	if (x->member != NULL)
@@ -274,6 +275,10 @@ void sim_close(struct sim *s)
 			on_crash(s->sites[i].node);
 		s->kinds[SIM_WRAPS] += s->sites[i].journal_bytes / (STORE_BYTES * 10 / 100);
 	}
+	for (uint32_t i = 0; i < SIM_MEMBERS; i++) {
+		free(s->sites[i].role);
+		s->sites[i].role = NULL;
+	}
 	for (uint32_t i = 0; i < s->client_count; i++)
 		client_free(&s->clients[i]);
 	s->w->check = NULL;
@@ -330,6 +335,42 @@ static bool authority_ready(struct sim *s)
 		if (!sim_site_serving(x) || !authority_has_quorum(site_authority(x->site)))
 			return false;
 	}
+	return true;
+}
+
+static void role_step(struct op *op)
+{
+	struct sim_site *x = container_of(op, struct sim_site, role_op);
+
+	if (op->waits == 0 && x->role != NULL && x->role->done.rc == 0)
+		x->sim->kinds[SIM_SWITCHED]++;
+}
+
+void sim_ask_role(struct sim_site *x, enum request_kind kind)
+{
+	struct sim *s = x->sim;
+
+	if (!sim_site_serving(x) || x->stopping || (x->role != NULL && x->role_op.waits != 0))
+		return;
+	if (x->role == NULL)
+		x->role = malloc(sizeof(*x->role));
+	assert(x->role != NULL);
+	memset(x->role, 0, sizeof(*x->role));
+	x->role->kind = kind;
+	x->role->deadline_ms = 5000;
+	snprintf(x->role->group.name, sizeof(x->role->group.name), "g");
+	snprintf(x->role->site, sizeof(x->role->site), "%s",
+		 kind == REQUEST_FAILOVER ? x->name : s->sites[x->id == 1 ? 1 : 0].name);
+	op_init(&x->role_op, x->engine->env.ready, role_step);
+	completion_arm(&x->role->done, &x->role_op, 1);
+	conductor_submit(site_conductor(x->site), x->role);
+}
+
+bool sim_role_answered(const struct sim_site *x, int *ret_rc)
+{
+	if (x->role == NULL || x->role_op.waits != 0)
+		return false;
+	*ret_rc = x->role->done.rc;
 	return true;
 }
 

@@ -368,6 +368,101 @@ START_TEST(a_replaced_disk_with_the_incarnation_of_the_old_one_is_never_believed
 }
 END_TEST
 
+/* R7: admission ends at once, SWITCH goes out when drained, and nothing is served until cfg moves. */
+START_TEST(a_switchover_is_proposed_only_when_everything_is_acknowledged)
+{
+	setup(1, 0);
+	facts.source_ready = true;
+	step();
+	rules_granted(&rules, &view, 3, facts.now, 800);
+	step();
+	ck_assert(effects.admit && effects.may_read);
+	facts.switch_to = 2;
+	step();
+	ck_assert(!effects.admit);
+	ck_assert(effects.may_read);
+	ck_assert(!effects.propose);
+	facts.drained = true;
+	step();
+	ck_assert(effects.propose);
+	ck_assert_int_eq(effects.cmd.kind, VG_SWITCH);
+	ck_assert_uint_eq(effects.cmd.site, 2);
+	ck_assert_uint_eq(effects.cmd.incarnation, 5);
+	ck_assert(!effects.admit && !effects.may_read);
+	facts.switch_to = 0; /* the operator gave up: the proposal is out all the same (R8) */
+	facts.peer_incarnation = 6;
+	later(81);
+	step();
+	ck_assert(effects.propose);
+	ck_assert_int_eq(effects.cmd.kind, VG_SWITCH);
+	ck_assert_uint_eq(effects.cmd.incarnation, 5);
+	ck_assert(!effects.admit && !effects.may_read);
+	view.cfg = 11;
+	view.epoch = 4;
+	view.primary = 2;
+	view.primary_incarnation = 5;
+	step();
+	ck_assert_int_eq(effects.role, RULES_SECONDARY);
+	ck_assert(effects.quiesce);
+}
+END_TEST
+
+START_TEST(a_switchover_needs_the_peer_in_sync_and_a_lease)
+{
+	setup(1, 0);
+	facts.switch_to = 2;
+	facts.drained = true;
+	facts.source_ready = true;
+	step();
+	ck_assert(!effects.propose); /* no lease: the peer may be about to claim */
+	rules_granted(&rules, &view, 3, facts.now, 800);
+	facts.peer_up = false;
+	step();
+	ck_assert(!effects.propose);
+	facts.peer_up = true;
+	view.isr = 1;
+	facts.source_ready = false;
+	step();
+	ck_assert(!effects.propose);
+	ck_assert(effects.admit); /* the wish is void: writes go on */
+}
+END_TEST
+
+/* A lost peer is dropped although a switchover was asked for: clients do not wait for the operator. */
+START_TEST(a_peer_lost_while_draining_is_dropped)
+{
+	setup(1, 0);
+	facts.switch_to = 2;
+	facts.peer_up = false;
+	facts.peer_heard.v = facts.now.v - MS(700);
+	step();
+	ck_assert(effects.propose);
+	ck_assert_int_eq(effects.cmd.kind, VG_DROP);
+}
+END_TEST
+
+/* R3: an operator's failover does not wait for silence, but for the grace, and grants nothing more. */
+START_TEST(a_failover_by_hand_keeps_the_grace_and_grants_nothing)
+{
+	setup(2, 0);
+	later(2000); /* boot + grace is over */
+	step();
+	ck_assert(rules_ping(&rules, &facts, 1, 3, 800, true));
+	facts.take_over = true;
+	ck_assert(!rules_ping(&rules, &facts, 1, 3, 800, true));
+	facts.tail = RULES_TAIL_DONE;
+	later(879);
+	ck_assert(!rules_ping(&rules, &facts, 1, 3, 800, true));
+	step();
+	ck_assert_int_eq(effects.role, RULES_SECONDARY);
+	later(1);
+	step();
+	ck_assert_int_eq(effects.role, RULES_CLAIMANT);
+	ck_assert(effects.propose);
+	ck_assert_int_eq(effects.cmd.kind, VG_CLAIM);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("rules");
@@ -393,6 +488,10 @@ int main(void)
 	tcase_add_test(t, a_replaced_disk_with_the_incarnation_of_the_old_one_is_never_believed);
 	tcase_add_test(t, a_primary_that_said_goodbye_is_not_waited_for);
 	tcase_add_test(t, a_refused_command_is_abandoned_by_a_touch_at_the_same_cfg);
+	tcase_add_test(t, a_switchover_is_proposed_only_when_everything_is_acknowledged);
+	tcase_add_test(t, a_switchover_needs_the_peer_in_sync_and_a_lease);
+	tcase_add_test(t, a_peer_lost_while_draining_is_dropped);
+	tcase_add_test(t, a_failover_by_hand_keeps_the_grace_and_grants_nothing);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_NORMAL);
 	failed = srunner_ntests_failed(r);

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tools/ctl/cmd_role.c
+ * Purpose.     The commands that change which site is primary: switchover and failover.
+ */
+#include <string.h>
+
+#include "engine/base/size.h"
+#include "tools/ctl/client.h"
+#include "tools/ctl/ctl.h"
+
+/* Option --to, which must be there; copied for protobuf-c. */
+static int take_site(const struct ctl *ctl, const char *to, char text[SITE_NAME_BYTES_MAX + 1])
+{
+	if (to == NULL)
+		return ctl_usage(ctl, "option --to is missing: the site that shall be primary");
+	if (!site_name_is_valid(to))
+		return ctl_usage(
+			ctl, "'%.80s' is not a name of a site: 1 to 32 of a-z, 0-9 and '-'", to);
+	snprintf(text, SITE_NAME_BYTES_MAX + 1, "%s", to);
+	return 0;
+}
+
+int cmd_switchover(struct ctl *ctl, int argc, char **argv)
+{
+	const char *to = NULL, *name = NULL;
+	bool all = false;
+	const struct opt opts[] = {{"--to", &to, NULL, false},
+				   {"--all", NULL, &all, false},
+				   {NULL, NULL, NULL, false}};
+	char group[NAME_BYTES_MAX + 1] = "", site[SITE_NAME_BYTES_MAX + 1];
+	Adm__Request request = ADM__REQUEST__INIT;
+	Adm__Switchover m = ADM__SWITCHOVER__INIT;
+	int rc = ctl_parse(ctl, argc, argv, opts, 0, 1, &name);
+
+	if (rc != 0 || (rc = take_site(ctl, to, site)) != 0)
+		return rc;
+	if (all == (name != NULL))
+		return ctl_usage(ctl, "name one group, or say --all");
+	if (name != NULL && (rc = ctl_name(ctl, "group", name)) != 0)
+		return rc;
+	if (name != NULL)
+		snprintf(group, sizeof(group), "%s", name);
+	m.group = group;
+	m.all = all;
+	m.site = site;
+	request.command_case = ADM__REQUEST__COMMAND_SWITCHOVER;
+	request.switchover = &m;
+	return client_change(ctl, &request, all ? "site" : "group", all ? site : group);
+}
+
+int cmd_failover(struct ctl *ctl, int argc, char **argv)
+{
+	const char *to = NULL, *name;
+	const struct opt opts[] = {{"--to", &to, NULL, false},
+				   {"--accept-loss", NULL, NULL, true},
+				   {"--fenced", NULL, NULL, true},
+				   {"--without-quorum", NULL, NULL, true},
+				   {NULL, NULL, NULL, false}};
+	char group[NAME_BYTES_MAX + 1], site[SITE_NAME_BYTES_MAX + 1];
+	Adm__Request request = ADM__REQUEST__INIT;
+	Adm__Failover m = ADM__FAILOVER__INIT;
+	int rc = ctl_parse(ctl, argc, argv, opts, 1, 1, &name);
+
+	if (rc != 0 || (rc = ctl_name(ctl, "group", name)) != 0 ||
+	    (rc = take_site(ctl, to, site)) != 0)
+		return rc;
+	snprintf(group, sizeof(group), "%s", name);
+	m.group = group;
+	m.site = site;
+	request.command_case = ADM__REQUEST__COMMAND_FAILOVER;
+	request.failover = &m;
+	return client_change(ctl, &request, "group", group);
+}
