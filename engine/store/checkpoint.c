@@ -28,6 +28,7 @@
 #include "engine/base/log.h"
 #include "engine/store/map_edit.h"
 #include "engine/store/root_codec.h"
+#include "engine/store/stall.h"
 #include "engine/store/store_state.h"
 #include "engine/store/table.h"
 
@@ -68,6 +69,7 @@ struct checkpoint {
 	uint64_t seq; /* durable */
 	uint64_t root_address, root_crc;
 	struct disk_req flush;
+	struct stall flush_stall;
 	struct completion super;
 
 	uint32_t level; /* of pages or index pages being written */
@@ -542,6 +544,11 @@ static int step_index(struct checkpoint *cp)
 		}
 	}
 	return 0;
+}
+
+uint32_t checkpoint_stalled(struct checkpoint *cp)
+{
+	return stall_look(&cp->flush_stall, (cp->op.waits & BIT_FLUSH) != 0, cp->seq);
 }
 
 /* All pages have reached the disk: flush, with every home write before.  K2 */

@@ -54,6 +54,8 @@ void checkpoint_set_durable(struct checkpoint *cp, uint64_t seq, uint64_t root_a
 
 void checkpoint_replica_gone(struct checkpoint *cp,
 			     const struct replica *r); /* forget the pointer */
+/* How many looks in a row its flush has been the same (stall.h); look at every one of them. */
+uint32_t checkpoint_stalled(struct checkpoint *cp);
 void checkpoint_wake(struct checkpoint *cp); /* no import is between its changes any more */
 
 /* Write dirty leaves to fresh pages, so that they may leave memory; nothing durable changes. */

@@ -88,6 +88,8 @@ uint64_t journal_used_bytes(const struct journal *j);
 bool journal_is_busy(const struct journal *j); /* a write is in flight or waits */
 bool journal_has_hole(const struct journal *j);
 void journal_store_failed(struct journal *j);
+/* How many looks in a row nothing in flight has ended (stall.h). */
+uint32_t journal_stalled(struct journal *j);
 
 /* Uncommitted records: a queue beside the durable one.  The oldest (NULL: none) with its place. */
 struct journal_uncommitted {

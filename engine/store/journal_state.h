@@ -8,6 +8,7 @@
 
 #include "engine/port/disk.h"
 #include "engine/store/journal.h"
+#include "engine/store/stall.h"
 #include "proto/segment.h"
 
 #define JOURNAL_WRITES 2u /* in flight */
@@ -92,6 +93,8 @@ struct journal {
 	bool header_waiting;		   /* its header is in flight alone: nothing passes it */
 	struct jfooter footers[2];
 	uint32_t footer_now;
+	struct stall stall;
+	uint64_t writes_ended; /* footers, too */
 	struct completion *cut_done;
 	struct recovery *recovery; /* while it runs */
 };

@@ -46,6 +46,7 @@ static bool reap_writes(struct journal *j)
 		if ((j->op.waits & WAIT_WRITE(i)) != 0)
 			break; /* W2 */
 		w->busy = false;
+		j->writes_ended++;
 		j->write_first = (i + 1) % JOURNAL_WRITES;
 		j->write_count--;
 		moved = true;
@@ -102,6 +103,7 @@ static bool step_footers(struct journal *j)
 
 		if (f->state == FOOTER_WRITING && (j->op.waits & WAIT_FOOTER(i)) == 0) {
 			f->state = FOOTER_FREE;
+			j->writes_ended++;
 			moved = true;
 			if (f->req.done.rc < 0 && !j->failed)
 				store_fail(j->o.s, f->req.done.rc, "write of a journal footer");
@@ -251,6 +253,14 @@ static bool submit_one(struct journal *j)
 	if (j->o.mutant == STORE_MUTANT_ACK_BEFORE_DURABLE)
 		journal_durable_move(j, w->upto);
 	return true;
+}
+
+uint32_t journal_stalled(struct journal *j)
+{
+	bool busy = j->write_count > 0 || j->footers[0].state == FOOTER_WRITING ||
+		    j->footers[1].state == FOOTER_WRITING;
+
+	return stall_look(&j->stall, busy, j->writes_ended);
 }
 
 void journal_step(struct op *op)

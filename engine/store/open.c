@@ -19,6 +19,7 @@
 #include "engine/store/fold.h"
 #include "engine/store/map_edit.h"
 #include "engine/store/root_codec.h"
+#include "engine/store/stall.h"
 #include "engine/store/store_state.h"
 #include "engine/store/table.h"
 
@@ -152,6 +153,8 @@ static void opening_end(struct store_opening *o, int rc)
 	struct completion *done = o->done;
 
 	store_opening_abandon(s);
+	if (rc == 0)
+		rc = stall_watch_open(s, &s->stall);
 	if (rc == 0) {
 		s->ready = true;
 		LIST_FOR_EACH(link, &s->entries) { /* what recovery found it will find again */

@@ -377,6 +377,11 @@ bool replica_is_idle(struct replica *r, struct op *wake)
 	return false;
 }
 
+uint32_t replica_stalled(struct replica *r)
+{
+	return journal_stalled(r->journal);
+}
+
 void replica_store_failed(struct replica *r)
 {
 	r->failed = true;

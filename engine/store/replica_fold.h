@@ -46,6 +46,7 @@ struct list_link *replica_link(struct replica *r); /* the store's list of replic
 struct replica *replica_of_link(struct list_link *link);
 /* Called by store_fail for each replica: appends in flight end with -ERR_FAILED, watchers wake. */
 void replica_store_failed(struct replica *r);
+uint32_t replica_stalled(struct replica *r); /* journal_stalled of its journal */
 /* Nothing of r is in flight (journal writes, reads).  store_close polls it: op is woken once when it
  * may have become idle. */
 bool replica_is_idle(struct replica *r, struct op *wake);

@@ -23,6 +23,7 @@
 #include "engine/store/map_edit.h"
 #include "engine/store/record.h"
 #include "engine/store/rewrite.h"
+#include "engine/store/stall.h"
 #include "engine/store/store_state.h"
 
 #define MEMORY_DEFAULT (256ull << 20)
@@ -142,6 +143,7 @@ void store_free(struct store **sp)
 		return;
 	store_opening_abandon(s);
 	growing_free(s);
+	stall_watch_close(&s->stall);
 	if (s->cache != NULL)
 		s->cache->closing = true;
 	import_pool_close(&s->import_pool);

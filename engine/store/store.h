@@ -36,6 +36,8 @@ struct store_opts {
 	uint64_t memory_bytes;	  /* bound for index, leaf cache and tables together */
 	uint32_t journal_percent; /* of the store; 0: as formatted */
 	uint32_t fold_idle_ms; /* fold when this long idle even if there is room; 0: default 200 */
+	uint32_t
+		disk_stall_ms; /* a journal write or flush that takes longer fails the store; 0: never */
 	bool read_only;	       /* inspect and check: writes nothing, recovers in memory */
 	uint32_t mutant;       /* seeded bug for tests (enum store_mutant), 0 in products */
 };

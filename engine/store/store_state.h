@@ -14,6 +14,7 @@
 
 struct checkpoint;
 struct fold;
+struct stall_watch;
 struct growing;
 struct import_pool;
 struct rewrites;
@@ -60,6 +61,7 @@ struct store {
 	struct checkpoint *checkpoint;
 	struct fold *fold;
 	struct rewrites *rewrites;
+	struct stall_watch *stall;
 
 	struct list entries;
 	uint32_t entry_count;

@@ -397,8 +397,13 @@ static void group_track_suspension(struct group *g)
 	if (g->open_epoch == 0 ||
 	    (g->eff.may_read && g->eff.admit && !silent && list_empty(&g->held))) {
 		g->suspended_since.v = 0;
+		g->told_shut = false;
 		return;
 	}
+	/* Slow is not suspended: the time counts from the oldest that is not answered. */
+	if (g->suspended_since.v != 0 && g->eff.may_read && g->eff.admit && oldest != NULL &&
+	    oldest->at.v > g->suspended_since.v)
+		g->suspended_since.v = oldest->at.v;
 	if (g->suspended_since.v == 0) {
 		if (!waiting)
 			return; /* nobody has noticed */
@@ -406,6 +411,12 @@ static void group_track_suspension(struct group *g)
 		counter_add(g->c->env->counters, CTR_AUTHORITY_WAITS, 1);
 	}
 	if (now - g->suspended_since.v > g->c->o.timers.suspend_max_ms * MS_NS) {
+		if (!g->told_shut)
+			log_warn(g->c->env->log, "volume",
+				 "group %s: nothing was answered for %llu ms: its clients are "
+				 "disconnected",
+				 g->name, (unsigned long long)g->c->o.timers.suspend_max_ms);
+		g->told_shut = true;
 		volume_revoke_all(g);
 		group_io_give_up(
 			g); /* else their sockets stay open until the end of the suspension */

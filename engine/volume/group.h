@@ -85,6 +85,7 @@ struct group {
 	struct timer timer, pace;
 	bool floor_busy, replica_busy, close_busy, space_busy, fold_busy;
 	struct mono_ns suspended_since; /* 0: not */
+	bool told_shut;			/* that suspend_max is over */
 
 	/* replication */
 	struct repl_source *source;	  /* as primary */

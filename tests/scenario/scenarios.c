@@ -173,6 +173,27 @@ static void primary_dies_and_returns_at_once(struct sim *s)
 	expect_acks(s, 3 * SEC_NS, "after a quick restart");
 }
 
+/* disk_stall: neither an answer nor an error for 10 s is a failure. */
+static void disk_of_the_primary_gets_stuck(struct sim *s)
+{
+	s->sites[0].disk->faults.stuck = true;
+	expect_epoch_kept(s, s->newest.epoch, 9 * SEC_NS, "while the disk had time left");
+	expect(s, 3500 * MS_NS, b_is_open, "b takes over");
+	expect_acks(s, 12 * SEC_NS, "at b");
+	sim_disk_unstick(s->sites[0].disk);
+}
+
+static void disk_of_the_secondary_gets_stuck(struct sim *s)
+{
+	uint64_t epoch = s->newest.epoch;
+
+	s->sites[1].disk->faults.stuck = true;
+	expect(s, 1300 * MS_NS, isr_is_one, "b is dropped");
+	expect_acks(s, 300 * MS_NS, "without b");
+	expect_epoch_kept(s, epoch, 13 * SEC_NS, "because the disk of b got stuck");
+	sim_disk_unstick(s->sites[1].disk);
+}
+
 static void primary_is_isolated(struct sim *s)
 {
 	cut(s, 0, 1, true);
@@ -466,6 +487,8 @@ static const struct scenario scenarios[] = {
 	{"primary-is-killed", primary_is_killed, false},
 	{"primary-dies-and-returns-at-once", primary_dies_and_returns_at_once, false},
 	{"primary-is-isolated", primary_is_isolated, false},
+	{"disk-of-the-primary-gets-stuck", disk_of_the_primary_gets_stuck, false},
+	{"disk-of-the-secondary-gets-stuck", disk_of_the_secondary_gets_stuck, false},
 	{"primary-freezes-and-thaws", primary_freezes_and_thaws, false},
 	{"link-between-sites-is-cut", link_between_sites_is_cut, false},
 	{"secondary-dies", secondary_dies, false},

@@ -25,6 +25,7 @@ static const struct {
 	{SIM_DELAY, 4, 200, 3000},
 	{SIM_SLOW_DISK, 5, 200, 3000},
 	{SIM_SLOW_QUORUM_DISK, 3, 200, 2000},
+	{SIM_STUCK_DISK, 3, 200, 14000},
 	{SIM_IO_FAILED, 3, 0, 0},
 	{SIM_BIT_FLIP, 3, 0, 0},
 	{SIM_DRIFT, 3, 0, 0},
@@ -133,6 +134,9 @@ static void fault_end(struct sim *s, struct sim_fault *f)
 	case SIM_SLOW_DISK:
 		s->sites[f->subject % SIM_SITES].disk->slow = 1;
 		break;
+	case SIM_STUCK_DISK:
+		sim_disk_unstick(s->sites[f->subject % SIM_SITES].disk);
+		break;
 	case SIM_SLOW_QUORUM_DISK:
 		x->qdisk->slow = 1;
 		break;
@@ -166,6 +170,9 @@ static bool fault_lasting(struct sim *s, const struct sim_fault *f)
 	case SIM_SLOW_DISK:
 		s->sites[f->subject % SIM_SITES].disk->slow =
 			(uint32_t)prng_range(&s->prng, 10, 300);
+		return true;
+	case SIM_STUCK_DISK:
+		s->sites[f->subject % SIM_SITES].disk->faults.stuck = true;
 		return true;
 	case SIM_SLOW_QUORUM_DISK:
 		x->qdisk->slow = (uint32_t)prng_range(&s->prng, 10, 500);

@@ -38,6 +38,7 @@ static struct runner_kind kinds[SIM_KINDS] = {
 	[SIM_DELAY] = {"delay", 0, true},
 	[SIM_SLOW_DISK] = {"slow disk", 0, true},
 	[SIM_SLOW_QUORUM_DISK] = {"slow quorum disk", 0, true},
+	[SIM_STUCK_DISK] = {"stuck disk", 0, true},
 	[SIM_IO_FAILED] = {"failed I/O", 0, true},
 	[SIM_BIT_FLIP] = {"bit flips", 0, true},
 	[SIM_DRIFT] = {"clock drift", 0, true},

@@ -259,7 +259,7 @@ void sim_open(struct sim *s, uint64_t seed)
 {
 	s->w = world_new(seed);
 	prng_init(&s->prng, seed, 60);
-	s->store_opts = (struct store_opts){.memory_bytes = 8u << 20};
+	s->store_opts = (struct store_opts){.memory_bytes = 8u << 20, .disk_stall_ms = 10000};
 	for (uint32_t i = 0; i < SIM_MEMBERS; i++)
 		site_new(s, i);
 	s->w->check = sim_check;

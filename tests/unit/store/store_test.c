@@ -285,6 +285,68 @@ START_TEST(unfinished_copy_is_dropped_at_open)
 }
 END_TEST
 
+/* SW2 */
+START_TEST(a_journal_write_that_never_ends_fails_the_store)
+{
+	struct rb *b = rb_open(31, 0);
+
+	b->stall_ms = 1000;
+	ck_assert_int_eq(rb_start(b), 0);
+	rb_work(b, 20);
+	rb_settle(b);
+	b->f->sim_disk->faults.stuck = true;
+	ck_assert_int_eq(rb_append_note(b), 0);
+	fake_run_for(b->f, 990 * MS_NS);
+	ck_assert(!store_is_failed(b->store));
+	fake_run_for(b->f, 160 * MS_NS); /* a look more */
+	ck_assert(store_is_failed(b->store));
+	ck_assert_int_eq(rb_append_note(b), -ERR_FAILED);
+	sim_disk_unstick(b->f->sim_disk); /* too late */
+	fake_run_for(b->f, SEC_NS);
+	ck_assert_int_eq(rb_append_note(b), -ERR_FAILED);
+	rb_crash(b);
+	ck_assert_int_eq(rb_reopen(b), 0);
+	rb_check(b);
+	rb_close(&b);
+}
+END_TEST
+
+/* SW1 */
+START_TEST(a_process_that_stood_still_fails_no_store)
+{
+	struct rb *b = rb_open(32, 0);
+
+	b->stall_ms = 1000;
+	ck_assert_int_eq(rb_start(b), 0);
+	for (uint32_t i = 0; i < 10; i++) {
+		ck_assert_int_eq(rb_append_note(b), 0);
+		fake_run_for(b->f, i * 1000); /* the write is on its way */
+		world_pause(b->f->node, false);
+		fake_run_for(b->f, 5 * SEC_NS);
+		world_resume(b->f->node);
+		fake_run_for(b->f, 300 * MS_NS);
+		ck_assert(!store_is_failed(b->store));
+	}
+	rb_settle(b);
+	rb_close(&b);
+}
+END_TEST
+
+START_TEST(an_idle_store_never_fails)
+{
+	struct rb *b = rb_open(33, 0);
+
+	b->stall_ms = 1000;
+	ck_assert_int_eq(rb_start(b), 0);
+	for (uint32_t i = 0; i < 100; i++) {
+		rb_work(b, 3);
+		fake_run_for(b->f, 700 * MS_NS);
+		ck_assert(!store_is_failed(b->store));
+	}
+	rb_close(&b);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("store/store");
@@ -304,6 +366,9 @@ int main(void)
 	tcase_add_test(c, full_copy_switches_in_and_equals_the_source);
 	tcase_add_test(c, switch_waits_for_readers_of_the_old_replica);
 	tcase_add_test(c, unfinished_copy_is_dropped_at_open);
+	tcase_add_test(c, a_journal_write_that_never_ends_fails_the_store);
+	tcase_add_test(c, a_process_that_stood_still_fails_no_store);
+	tcase_add_test(c, an_idle_store_never_fails);
 	suite_add_tcase(suite, c);
 	runner = srunner_create(suite);
 	srunner_set_fork_status(runner, CK_NOFORK);

@@ -254,6 +254,34 @@ START_TEST(clients_that_waited_too_long_are_closed_and_the_undecided_is_decided_
 }
 END_TEST
 
+/* Each write takes 2 s, longer than a peer would be given, and some are always in flight. */
+START_TEST(a_slow_disk_that_answers_disconnects_nobody)
+{
+	struct vb *b = vb_open(23, STORE_BYTES);
+	static struct vb_io x[8];
+	struct vb_client c;
+
+	vb_make(b, SMALL);
+	ck_assert_int_eq(vb_attach(b, "g/v", &c), 0);
+	b->f->sim_disk->write_ns = 2200 * MS_NS;
+	memset(bytes_now, 5, 4096);
+	for (uint32_t i = 0; i < 40; i++) {
+		if (i >= ARRAY_COUNT(x))
+			ck_assert_int_eq(vb_io_end(b, &x[i % ARRAY_COUNT(x)], NULL), 0);
+		vb_submit(b, &c, &x[i % ARRAY_COUNT(x)], VOLUME_WRITE, i % ARRAY_COUNT(x) * 4096,
+			  4096, 0, bytes_now);
+		fake_run_for(b->f, 1000 * MS_NS);
+		ck_assert(!vb_revoked(&c));
+	}
+	for (uint32_t i = 0; i < ARRAY_COUNT(x); i++)
+		ck_assert_int_eq(vb_io_end(b, &x[(40 + i) % ARRAY_COUNT(x)], NULL), 0);
+	b->f->sim_disk->write_ns = MS_NS;
+	vb_detach(&c);
+	vb_shut(b);
+	vb_close(&b);
+}
+END_TEST
+
 START_TEST(a_failed_store_ends_the_role_and_answers_nothing)
 {
 	struct vb *b = vb_open(22, STORE_BYTES);
@@ -480,6 +508,7 @@ int main(void)
 	tcase_add_test(t, stopping_revokes_clients_and_ends_what_is_in_flight);
 	tcase_add_test(t,
 		       clients_that_waited_too_long_are_closed_and_the_undecided_is_decided_first);
+	tcase_add_test(t, a_slow_disk_that_answers_disconnects_nobody);
 	tcase_add_test(t, a_failed_store_ends_the_role_and_answers_nothing);
 	tcase_add_test(t, a_full_store_says_so_before_the_journal_and_ends_by_itself);
 	tcase_add_test(t, a_full_store_holds_writes_if_its_group_says_so_until_there_is_room);
