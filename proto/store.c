@@ -210,10 +210,15 @@ int leaf_check(const struct disk_leaf *leaf, uint64_t disk_bytes)
 	for (uint32_t i = 0; i < LEAF_CHUNKS; i++) {
 		const struct disk_chunk *c = &leaf->chunks[i];
 
-		if ((c->valid & c->zero) != 0 || c->base != DISK_NONE)
+		if ((c->valid & c->zero) != 0 || ((c->valid | c->zero) & c->based) != 0)
 			return -ERR_CORRUPT;
 		if (c->chunk == DISK_NONE ? c->valid != 0
 					  : !place_ok(c->chunk, CHUNK_BYTES, disk_bytes))
+			return -ERR_CORRUPT;
+		if ((c->base == DISK_NONE) != (c->based == 0))
+			return -ERR_CORRUPT;
+		if (c->base != DISK_NONE && (c->base == c->chunk || c->valid == 0 ||
+					     !place_ok(c->base, CHUNK_BYTES, disk_bytes)))
 			return -ERR_CORRUPT;
 	}
 	return 0;
@@ -241,7 +246,7 @@ uint64_t leaf_digest(const struct disk_leaf *leaf)
 		const struct disk_chunk *c = &leaf->chunks[i / CHUNK_BLOCKS];
 		uint32_t b = i % CHUNK_BLOCKS;
 
-		crcs[i] = (c->valid >> b & 1) != 0 ? c->crcs[b] : zero; /* D2 */
+		crcs[i] = ((c->valid | c->based) >> b & 1) != 0 ? c->crcs[b] : zero; /* D2 */
 		any = any || crcs[i] != zero;
 	}
 	if (!any)
@@ -288,7 +293,7 @@ void leaf_summary(const struct disk_leaf *leaf, struct disk_inner_entry *ret)
 	for (uint32_t i = 0; i < LEAF_CHUNKS; i++) {
 		const struct disk_chunk *c = &leaf->chunks[i];
 
-		ret->used += (uint64_t)__builtin_popcount(c->valid);
+		ret->used += (uint64_t)__builtin_popcount(c->valid | c->based);
 		if (c->last > ret->newest)
 			ret->newest = c->last;
 	}

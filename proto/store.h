@@ -311,11 +311,13 @@ _Static_assert(sizeof(struct disk_volumes) == PAGE_BYTES, "volume page");
 
 struct disk_chunk {
 	uint64_t chunk; /* byte offset on disk; DISK_NONE */
-	uint64_t base;	/* DISK_NONE in this version (snapshots: where blocks not valid here are) */
-	uint16_t valid; /* bit i: block i of the chunk is in home with crcs[i] */
-	uint16_t zero;	/* bit i: written as zeroes; never both */
-	uint32_t zero0;
-	uint64_t birth; /* checkpoint in which the chunk was taken */
+	uint64_t
+		base; /* byte offset on disk of the chunk that has the based blocks; DISK_NONE: none */
+	uint16_t valid; /* bit i: block i is in the chunk, with crcs[i] */
+	uint16_t zero;	/* bit i: written as zeroes */
+	uint16_t based; /* bit i: block i is in the base, with crcs[i]; of the three one at most */
+	uint16_t zero0;
+	uint64_t birth; /* checkpoint in which the chunk was taken; 0: not known */
 	uint64_t last;	/* newest LSN that changed it */
 	uint32_t crcs[CHUNK_BLOCKS];
 };

@@ -7,7 +7,8 @@
  *                  marked free.  Each parent page counts once: what is below a shared page is walked
  *                  when the page is reached first (again, without counting, for a digest: CK4).
  *              CK2 A home block has the checksum of its leaf, unless its journal holds a newer committed
- *                  content of it: then fold may have been at work on it when the store stopped.
+ *                  content of it and no other tree has its chunk: then fold may have been at work on it
+ *                  when the store stopped.  What is shared is never written in place.
  *              CK3 What an inner entry says of a child (digest, newest, used) is what the child says.
  *              CK4 A digest is of the content at the journal's end: leaves overlaid by the index, so that
  *                  two sites agree whatever each has folded.
@@ -35,6 +36,7 @@
 #include "engine/store/table.h"
 
 #define CHUNK_READS 8u
+#define HOME_PLACES (2 * LEAF_CHUNKS)
 #define LINE_BYTES 240
 #define BIT_PART 1u
 #define BIT_CHUNK(i) (2u << (i))
@@ -66,6 +68,7 @@ struct check_frame {
 	uint64_t index;
 	uint32_t next; /* entry to look at, of an inner page */
 	bool again;    /* reached before: for the digest only */
+	bool shared;   /* this page, or one above it, belongs to several trees */
 };
 
 struct checking {
@@ -406,6 +409,7 @@ static void page_read(struct checking *k, const struct disk_inner_entry *entry, 
 	f->index = index;
 	f->next = 0;
 	f->again = k->depth > 1 && f[-1].again;
+	f->shared = (k->depth > 1 && f[-1].shared) || space_refs(k->s->space, entry->address) > 1;
 	k->phase = CHECK_PAGE;
 	completion_arm(&k->page_req.done, &k->op, BIT_PART);
 	disk_io(k->disk, &k->page_req, DISK_READ, 0, entry->address, f->page, PAGE_BYTES);
@@ -503,7 +507,7 @@ static int page_step(struct checking *k)
 				t->leaves[f->index] = check_digest_leaf(
 					(const struct disk_leaf *)(const void *)f->page, f->index,
 					replica_index(t->r), t->root.volume.slot);
-			k->chunk_next = f->again ? LEAF_CHUNKS : 0;
+			k->chunk_next = f->again ? HOME_PLACES : 0;
 			k->phase = CHECK_HOME;
 			return 0;
 		} else {
@@ -533,28 +537,32 @@ static void chunk_check(struct checking *k, uint32_t r)
 {
 	struct check_frame *f = &k->frames[k->depth - 1];
 	const struct check_tree *t = &k->trees[k->tree];
-	uint32_t i = k->chunk_of[r];
+	uint32_t i = k->chunk_of[r] / 2;
+	bool base = k->chunk_of[r] % 2 != 0;
 	const struct disk_chunk *c = &((const struct disk_leaf *)(const void *)f->page)->chunks[i];
+	uint64_t at = base ? c->base : c->chunk;
+	uint16_t blocks = base ? c->based : c->valid;
 
 	if (k->chunk_reqs[r].done.rc < 0) {
-		say(k, CHECK_BAD, "%s: chunk at %" PRIu64 " cannot be read", t->name, c->chunk);
+		say(k, CHECK_BAD, "%s: chunk at %" PRIu64 " cannot be read", t->name, at);
 		return;
 	}
 	for (uint32_t b = 0; b < CHUNK_BLOCKS; b++) {
 		uint64_t block = f->index * LEAF_BLOCKS + i * CHUNK_BLOCKS + b;
 		const uint8_t *data = k->chunk_data + r * CHUNK_BYTES + b * BLOCK_BYTES;
 
-		if ((c->valid >> b & 1) == 0)
+		if ((blocks >> b & 1) == 0)
 			continue;
 		k->c->blocks++;
 		if (crc32c(data, BLOCK_BYTES) == c->crcs[b])
 			continue;
 		if (t->r == NULL ||
-		    index_get(replica_index(t->r), t->root.volume.slot, block).kind != INDEX_NONE)
+		    (!f->shared && space_refs(k->s->space, at) == 1 &&
+		     index_get(replica_index(t->r), t->root.volume.slot, block).kind != INDEX_NONE))
 			continue; /* CK2 */
 		say(k, CHECK_BAD,
 		    "%s: block %" PRIu64 " in home at %" PRIu64 " has a wrong checksum", t->name,
-		    block, c->chunk + b * BLOCK_BYTES);
+		    block, at + b * BLOCK_BYTES);
 	}
 }
 
@@ -567,6 +575,12 @@ static void see_chunk(struct checking *k, uint64_t chunk)
 		    chunk);
 	if (!see(k, k->chunks_seen, &k->chunks_more, chunk / CHUNK_BYTES))
 		k->c->chunks++;
+}
+
+/* Place n of a leaf's chunks and bases. */
+static uint64_t home_place(const struct disk_leaf *leaf, uint32_t n)
+{
+	return n % 2 != 0 ? leaf->chunks[n / 2].base : leaf->chunks[n / 2].chunk;
 }
 
 /* All chunks of the leaf in the topmost frame. */
@@ -583,12 +597,11 @@ static int home_step(struct checking *k)
 			chunk_check(k, r);
 			k->chunk_of[r] = 0;
 		}
-		while (k->chunk_next < LEAF_CHUNKS &&
-		       leaf->chunks[k->chunk_next].chunk == DISK_NONE)
+		while (k->chunk_next < HOME_PLACES && home_place(leaf, k->chunk_next) == DISK_NONE)
 			k->chunk_next++;
-		if (k->chunk_next == LEAF_CHUNKS)
+		if (k->chunk_next == HOME_PLACES)
 			continue;
-		see_chunk(k, leaf->chunks[k->chunk_next].chunk);
+		see_chunk(k, home_place(leaf, k->chunk_next));
 		if (k->c->skip_home) {
 			k->chunk_next++;
 			r--;
@@ -596,7 +609,7 @@ static int home_step(struct checking *k)
 		}
 		k->chunk_of[r] = k->chunk_next + 1;
 		completion_arm(&k->chunk_reqs[r].done, &k->op, BIT_CHUNK(r));
-		disk_io(k->disk, &k->chunk_reqs[r], DISK_READ, 0, leaf->chunks[k->chunk_next].chunk,
+		disk_io(k->disk, &k->chunk_reqs[r], DISK_READ, 0, home_place(leaf, k->chunk_next),
 			k->chunk_data + r * CHUNK_BYTES, CHUNK_BYTES);
 		k->chunk_next++;
 	}

@@ -22,6 +22,7 @@ uint64_t check_digest_leaf(const struct disk_leaf *leaf, uint64_t leaf_no, const
 		if (hit.kind == INDEX_NONE)
 			continue;
 		c->valid = (uint16_t)(c->valid & ~bit);
+		c->based = (uint16_t)(c->based & ~bit);
 		if (hit.kind != INDEX_DATA)
 			continue;
 		c->valid = (uint16_t)(c->valid | bit);

@@ -157,6 +157,11 @@ uint64_t checkpoint_seq(const struct checkpoint *cp)
 	return cp->seq;
 }
 
+uint64_t checkpoint_capture_seq(const struct checkpoint *cp)
+{
+	return cp->seq + (cp->phase >= CHECKPOINT_TABLES ? 2 : 1);
+}
+
 struct table *checkpoint_table(struct checkpoint *cp, uint32_t index)
 {
 	return &cp->tables[index];

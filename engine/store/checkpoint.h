@@ -48,6 +48,8 @@ MUST_CHECK int checkpoint_open(struct store *s, struct checkpoint **ret_checkpoi
 void checkpoint_close(struct checkpoint **cp);
 bool checkpoint_is_idle(const struct checkpoint *cp);
 uint64_t checkpoint_seq(const struct checkpoint *cp); /* of the durable one */
+/* Of the first checkpoint that will show what is so now. */
+uint64_t checkpoint_capture_seq(const struct checkpoint *cp);
 struct table *checkpoint_table(struct checkpoint *cp,
 			       uint32_t index); /* for open; enum store_table */
 void checkpoint_set_durable(struct checkpoint *cp, uint64_t seq, uint64_t root_address); /* open */

@@ -16,6 +16,9 @@
  *              F7  Only what is below a commit LSN that a crash does not take back (commit_durable) is
  *                  folded: else recovery would show, for a while, the block before an uncommitted record
  *                  whose place the record had already taken.
+ *              F8  References of a tree nobody uses are dropped only when a durable checkpoint says that it
+ *                  is such a tree (ghost.after).  Before, a crash would bring its reader back, while what
+ *                  was shared with it looked like another tree's own and was written in place.
  * States.      IDLE -> WINDOW -> GATHER -> MOVE (loads, locks and journal reads) -> WRITE -> GATHER ...
  *              -> WINDOW;  IDLE -> DISCARD -> IDLE;  IDLE -> REWRITE -> IDLE (repair.c);  IDLE -> STEAL, CHECKPOINT ->
  *              back.
@@ -70,7 +73,8 @@ struct fold {
 	struct fold_batch *batch;
 	struct completion batch_done, checkpoint_done, rewrite_done;
 	struct leaf_load load;
-	bool loading; /* load was started and not looked at */
+	bool loading;	     /* load was started and not looked at */
+	struct ghost *ghost; /* FOLD_DISCARD: being given back */
 	struct timer timer;
 
 	struct replica_entry *entry; /* of the window; NULL: it left meanwhile */
@@ -375,12 +379,29 @@ static bool checkpoint_due(const struct fold *f, bool more)
 	return false;
 }
 
-static struct ghost *ghost_next(const struct fold *f)
+/* Nobody reads it any more, and after a crash nobody will.  F8 */
+static bool ghost_begin(struct fold *f, struct ghost *g)
+{
+	int rc = -ERR_AGAIN;
+
+	if (g->begun)
+		return true;
+	if (checkpoint_seq(f->s->checkpoint) >= g->after)
+		rc = map_forget(g->map);
+	if (rc == -ERR_AGAIN)
+		f->freed = true; /* a checkpoint first */
+	else if (rc == -ERR_BUSY)
+		timer_arm(f);
+	g->begun = rc == 0;
+	return g->begun;
+}
+
+static struct ghost *ghost_next(struct fold *f)
 {
 	LIST_FOR_EACH(link, &f->s->ghosts) {
 		struct ghost *g = container_of(link, struct ghost, link);
 
-		if (!g->stuck)
+		if (!g->stuck && ghost_begin(f, g))
 			return g;
 	}
 	return NULL;
@@ -422,10 +443,13 @@ static int idle_step(struct fold *f)
 		f->phase = FOLD_WINDOW;
 		return 0;
 	}
-	if (ghost_next(f) != NULL) {
+	f->ghost = ghost_next(f);
+	if (f->ghost != NULL) {
 		f->phase = FOLD_DISCARD;
 		return 0;
 	}
+	if (f->freed)
+		return 0; /* the checkpoint that a ghost waits for */
 	timer_set(f);
 	return 1; /* wait: a kick, or the timer */
 }
@@ -562,39 +586,15 @@ static void window_end(struct fold *f, int rc)
 
 /* --- ghosts --- */
 
-static int ghost_leaf(struct fold *f, struct ghost *g)
-{
-	struct leaf *l;
-	int rc = map_next_leaf(g->map, &g->next);
-
-	if (rc == -ERR_NOT_FOUND)
-		return rc;
-	if (rc == 0)
-		rc = map_leaf_get(g->map, g->next, &l);
-	if (rc < 0)
-		return rc;
-	if (l != NULL && !leaf_lock(l)) {
-		leaf_unpin(l);
-		leaf_lock_wait(f->s->cache, &f->op);
-		return -ERR_BUSY;
-	}
-	if (l != NULL) {
-		leaf_clear(l);
-		leaf_unlock(l);
-		leaf_unpin(l);
-	}
-	g->next++;
-	return 0;
-}
-
 /* Everything in it was given.  False: look again later. */
 static bool ghost_end(struct fold *f, struct ghost *g)
 {
 	struct map *m = g->map;
 
 	if (m->root.address != DISK_NONE || (m->root_page != NULL && m->root_page->dirty)) {
-		g->stuck = g->cleared;	/* a damaged page keeps it from going; check names it */
-		f->freed = !g->cleared; /* the checkpoint drops the pages that became empty */
+		g->stuck = g->cleared; /* a damaged page keeps it from going; check names it */
+		f->freed = f->freed ||
+			   !g->cleared; /* the checkpoint drops the pages that became empty */
 		g->cleared = true;
 		return true;
 	}
@@ -607,7 +607,7 @@ static bool ghost_end(struct fold *f, struct ghost *g)
 
 static int discard_step(struct fold *f)
 {
-	struct ghost *g = ghost_next(f);
+	struct ghost *g = f->ghost;
 	int rc = 0;
 
 	if ((f->op.waits & BIT_LOAD) != 0)
@@ -619,17 +619,16 @@ static int discard_step(struct fold *f)
 		f->phase = FOLD_IDLE;
 		return 0;
 	}
+	f->load.leaf_no = g->next;
 	for (uint32_t i = 0; i < DISCARD_LEAVES && rc == 0; i++)
-		rc = ghost_leaf(f, g);
+		rc = map_discard_next(g->map, &f->load);
+	g->next = f->load.leaf_no;
 	if (rc == -ERR_AGAIN) {
-		f->load.leaf_no = g->next;
 		f->loading = true;
 		completion_arm(&f->load.done, &f->op, BIT_LOAD);
 		map_leaf_load(g->map, &f->load);
 		return 1; /* wait: a page of the tree */
 	}
-	if (rc == -ERR_BUSY)
-		return 1; /* wait: the leaf's lock */
 	f->phase = FOLD_IDLE;
 	if (rc == -ERR_NOT_FOUND && !ghost_end(f, g)) {
 		timer_arm(f);

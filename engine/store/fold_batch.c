@@ -7,12 +7,17 @@
  *                  says what was written (F4).
  *              FB3 Payload goes home only if its checksum is right; where it is not the block is mended
  *                  first (repair.h), in the journal, too: nothing moves it while the batch runs.
- *              FB4 A chunk that was taken is in its leaf in the same step: no capture sees one without
- *                  the other.
- * States.      IDLE -> GATHER -> MOVE (leaves and payload, in parallel) -> WRITE -> IDLE.
+ *              FB4 A chunk is taken and comes into its leaf between two captures: the worker does a batch
+ *                  or a checkpoint.
+ *              FB5 Where a chunk is shared its wanted blocks stay (map_leaf.c); those that must be copied
+ *                  keep the checksum of their leaf: a damaged one stays damaged, is never made good, and
+ *                  holds up nothing.
+ *              FB6 A block of zeroes is a mark in its leaf and takes no room.
+ * States.      IDLE -> GATHER -> MOVE (leaves and payload, in parallel) -> COPY (blocks to copy up are
+ *              read) -> WRITE -> IDLE.
  * Ownership.   Buffers are ours for life; requests and loads are embedded.
  * Failure.     Before WRITE everything is undone; after it a failed write fails the store.
- * Limits.      BATCH_BLOCKS of payload, BATCH_LEAVES leaves, LOADS leaf loads, REQS requests in flight.
+ * Limits.      BATCH_BLOCKS of payload, COPY_BLOCKS copied, BATCH_LEAVES leaves, LOADS leaf loads, REQS requests in flight.
  */
 #include "engine/store/fold_batch.h"
 
@@ -30,6 +35,7 @@
 
 #define BATCH_BLOCKS 1024u
 #define BATCH_LEAVES 128u
+#define COPY_BLOCKS 512u
 #define LOADS 12u
 #define REQS 16u
 #define GAP_BLOCKS 2u /* headers between payloads: read along */
@@ -44,25 +50,35 @@
 
 _Static_assert(LOADS + REQS <= 29, "bits of one op");
 _Static_assert(BATCH_BLOCKS >= LEAF_BLOCKS, "one leaf fits a batch");
-_Static_assert(BATCH_BLOCKS <= UINT16_MAX, "order[]");
+_Static_assert(BATCH_BLOCKS + COPY_BLOCKS <= UINT16_MAX, "order[]");
+_Static_assert(COPY_BLOCKS >= LEAF_CHUNKS * (CHUNK_BLOCKS / 2), "what one leaf may have to copy");
 
-enum batch_phase { BATCH_IDLE, BATCH_GATHER, BATCH_MOVE, BATCH_WRITE };
+enum batch_phase { BATCH_IDLE, BATCH_GATHER, BATCH_MOVE, BATCH_COPY, BATCH_WRITE };
 
 struct batch_leaf {
 	struct map *map;
 	uint64_t leaf_no;
 	struct leaf *leaf; /* pinned; NULL: a hole that stays one */
 	bool has_data, ready, loading;
+	uint32_t begin;		    /* its first item */
 	uint32_t wins[LEAF_BLOCKS]; /* index of the winning item plus 1; 0: untouched */
 };
 
 struct batch_block {
-	uint64_t from; /* byte offset in the journal */
+	uint64_t from; /* byte offset in the journal; of a copied one, in home */
 	uint64_t to;   /* in home */
 	uint32_t crc;
 	uint32_t volume;
 	uint16_t leaf;	/* index in leaves */
 	uint16_t block; /* in the leaf */
+	bool zero;	/* FB6 */
+};
+
+/* An entry of a leaf that gets data. */
+struct batch_entry {
+	struct leaf_plan plan;
+	uint16_t leaf;
+	uint16_t chunk; /* in the leaf */
 };
 
 struct fold_batch {
@@ -79,10 +95,13 @@ struct fold_batch {
 
 	struct batch_leaf leaves[BATCH_LEAVES];
 	uint32_t leaf_count, leaf_max, leaves_ready;
-	struct batch_block blocks[BATCH_BLOCKS];
-	uint32_t block_count;
-	uint16_t order[BATCH_BLOCKS]; /* of blocks, by the place being read or written */
-	uint32_t next;		      /* in order: not yet submitted */
+	/* Copied blocks are those from BATCH_BLOCKS on. */
+	struct batch_block blocks[BATCH_BLOCKS + COPY_BLOCKS];
+	uint32_t block_count, copy_count;
+	struct batch_entry entries[BATCH_BLOCKS];
+	uint32_t entry_count;
+	uint16_t order[BATCH_BLOCKS + COPY_BLOCKS]; /* of blocks, by the place read or written */
+	uint32_t order_count, next;		    /* next in order: not yet submitted */
 
 	struct leaf_load loads[LOADS];
 	uint16_t load_leaf[LOADS];
@@ -92,7 +111,7 @@ struct fold_batch {
 	struct timer timer;
 	struct mend mend;
 	uint32_t verified; /* blocks */
-	uint8_t *data;	   /* BATCH_BLOCKS blocks */
+	uint8_t *data;	   /* of blocks[] */
 	uint8_t *scratch;  /* what lies between payloads */
 };
 
@@ -100,11 +119,15 @@ static void batch_step(struct op *op);
 static int gather(struct fold_batch *b);
 static bool gather_leaf(struct fold_batch *b);
 static int leaves_step(struct fold_batch *b);
+static void order_clear(struct fold_batch *b);
+static void order_add(struct fold_batch *b, uint32_t first, uint32_t count);
 static void order_by(struct fold_batch *b, bool home);
 static void submit(struct fold_batch *b, enum disk_kind kind);
 static int reqs_rc(struct fold_batch *b);
 static int verify(struct fold_batch *b);
-static int allocate(struct fold_batch *b);
+static int plan(struct fold_batch *b);
+static void plan_give(struct fold_batch *b);
+static void copies_verify(struct fold_batch *b);
 static void apply(struct fold_batch *b);
 static void release(struct fold_batch *b);
 static void finish(struct fold_batch *b, int rc);
@@ -119,7 +142,7 @@ int fold_batch_open(struct store *s, struct fold_batch **ret_batch)
 	op_init(&b->op, s->env->ready, batch_step);
 	b->leaf_max = s->cache->page_count / 8;
 	b->leaf_max = b->leaf_max < BATCH_LEAVES ? b->leaf_max : BATCH_LEAVES;
-	b->data = aligned_alloc(BLOCK_BYTES, BATCH_BLOCKS * BLOCK_BYTES);
+	b->data = aligned_alloc(BLOCK_BYTES, (BATCH_BLOCKS + COPY_BLOCKS) * BLOCK_BYTES);
 	b->scratch = aligned_alloc(BLOCK_BYTES, BLOCK_BYTES);
 	if (b->data == NULL || b->scratch == NULL) {
 		fold_batch_close(&b);
@@ -169,8 +192,10 @@ void fold_batch_run(struct fold_batch *b, struct completion *done)
 	b->done = done;
 	b->rc = 0;
 	memset(b->load_used, 0, sizeof(b->load_used));
-	b->leaf_count = b->leaves_ready = b->block_count = b->next = b->verified = 0;
+	b->leaf_count = b->leaves_ready = b->block_count = b->copy_count = b->entry_count = 0;
+	b->verified = 0;
 	b->mend.done.rc = 0;
+	order_clear(b);
 	b->phase = BATCH_GATHER;
 	op_wake(&b->op);
 }
@@ -188,7 +213,7 @@ static int move_step(struct fold_batch *b)
 	}
 	if ((b->op.waits & ~BIT_TIMER) != 0)
 		return 1;
-	if (b->rc == 0 && (b->leaves_ready < b->leaf_count || b->next < b->block_count))
+	if (b->rc == 0 && (b->leaves_ready < b->leaf_count || b->next < b->order_count))
 		return 1;
 	if (b->rc == 0)
 		b->rc = verify(b);
@@ -197,8 +222,25 @@ static int move_step(struct fold_batch *b)
 		return 1;
 	}
 	if (b->rc == 0)
-		b->rc = allocate(b);
+		b->rc = plan(b);
 	return b->rc == -ERR_IO ? -ERR_CORRUPT : b->rc; /* a read error equals a bad checksum */
+}
+
+/* What must be copied up: 1: wait; 0: all there; or an error: nothing has changed. */
+static int copy_step(struct fold_batch *b)
+{
+	int rc = b->s->failed ? -ERR_FAILED : reqs_rc(b);
+
+	b->rc = b->rc == 0 ? rc : b->rc;
+	if (b->rc == 0)
+		submit(b, DISK_READ);
+	if ((b->op.waits & BITS_REQ) != 0)
+		return 1;
+	if (b->rc == 0)
+		copies_verify(b);
+	else
+		plan_give(b);
+	return b->rc == -ERR_IO ? -ERR_CORRUPT : b->rc;
 }
 
 /* Home writes: 1: wait; 0: all written; or -ERR_IO. */
@@ -232,6 +274,7 @@ static void batch_step(struct op *op)
 				finish(b, 0);
 				return;
 			}
+			order_add(b, 0, b->block_count);
 			order_by(b, false);
 			b->phase = BATCH_MOVE;
 			continue;
@@ -244,8 +287,24 @@ static void batch_step(struct op *op)
 				finish(b, rc);
 				return;
 			}
+			order_clear(b);
+			order_add(b, BATCH_BLOCKS, b->copy_count);
+			order_by(b, false);
+			b->phase = BATCH_COPY;
+			continue;
+		case BATCH_COPY:
+			rc = copy_step(b);
+			if (rc > 0)
+				return; /* wait: blocks to copy */
+			if (rc < 0) {
+				release(b);
+				finish(b, rc);
+				return;
+			}
+			order_clear(b);
+			order_add(b, 0, b->block_count);
+			order_add(b, BATCH_BLOCKS, b->copy_count);
 			order_by(b, true);
-			b->next = 0;
 			b->phase = BATCH_WRITE;
 			continue;
 		case BATCH_WRITE:
@@ -269,7 +328,7 @@ static void finish(struct fold_batch *b, int rc)
 	b->done = NULL;
 	if (rc == 0)
 		counter_add(b->s->env->counters, CTR_HOME_BYTES,
-			    (uint64_t)b->block_count * BLOCK_BYTES);
+			    (uint64_t)b->order_count * BLOCK_BYTES);
 	completion_fire(done, rc);
 }
 
@@ -325,6 +384,7 @@ static bool gather_leaf(struct fold_batch *b)
 	l->map = replica_map(b->r, first->volume);
 	l->leaf_no = first->block / LEAF_BLOCKS;
 	l->leaf = NULL;
+	l->begin = b->at;
 	l->ready = l->loading = false;
 	if (l->map == NULL) { /* the volume was deleted */
 		b->at = end;
@@ -444,13 +504,24 @@ static uint64_t place_of(const struct fold_batch *b, uint32_t i, bool home)
 	return home ? b->blocks[i].to : b->blocks[i].from;
 }
 
+static void order_clear(struct fold_batch *b)
+{
+	b->order_count = b->next = 0;
+}
+
+/* These blocks are to be read or written. */
+static void order_add(struct fold_batch *b, uint32_t first, uint32_t count)
+{
+	for (uint32_t i = first; i < first + count; i++)
+		if (!b->blocks[i].zero)
+			b->order[b->order_count++] = (uint16_t)i;
+}
+
 /* Heap sort: no memory, no luck. */
 static void order_by(struct fold_batch *b, bool home)
 {
-	uint32_t n = b->block_count;
+	uint32_t n = b->order_count;
 
-	for (uint32_t i = 0; i < n; i++)
-		b->order[i] = (uint16_t)i;
 	for (uint32_t start = n / 2, end = n; end > 1;) {
 		uint32_t root;
 
@@ -504,7 +575,7 @@ static void request_fill(struct fold_batch *b, struct disk_req *q, struct iovec 
 	q->bytes = 0;
 	q->iov = iov;
 	q->iov_count = 0;
-	for (; b->next < b->block_count; b->next++) {
+	for (; b->next < b->order_count; b->next++) {
 		uint32_t i = b->order[b->next];
 		uint64_t at = place_of(b, i, home), end = q->off + q->bytes;
 
@@ -521,7 +592,7 @@ static void request_fill(struct fold_batch *b, struct disk_req *q, struct iovec 
 
 static void submit(struct fold_batch *b, enum disk_kind kind)
 {
-	for (uint32_t i = 0; i < REQS && b->next < b->block_count; i++) {
+	for (uint32_t i = 0; i < REQS && b->next < b->order_count; i++) {
 		struct disk_req *q = &b->reqs[i];
 
 		if ((b->op.waits & BIT_REQ(i)) != 0)
@@ -565,6 +636,7 @@ static int verify(struct fold_batch *b)
 	for (; b->verified < b->block_count; b->verified++) {
 		k = &b->blocks[b->verified];
 		data = b->data + (uint64_t)b->verified * BLOCK_BYTES;
+		k->zero = block_is_zeroes(data, k->crc); /* FB6 */
 		if (crc32c(data, BLOCK_BYTES) == k->crc)
 			continue;
 		b->mend.off = k->from;
@@ -581,62 +653,187 @@ static int verify(struct fold_batch *b)
 	return 0;
 }
 
-static int allocate(struct fold_batch *b)
+/* Which blocks of each entry of leaf n are stored, and which are nothing any more. *at: in blocks. */
+static void leaf_masks(const struct fold_batch *b, uint32_t n, uint32_t *at, uint16_t *dirty,
+		       uint16_t *gone)
 {
-	for (uint32_t i = 0; i < b->block_count; i++) {
-		struct batch_block *k = &b->blocks[i];
-		struct leaf *l = b->leaves[k->leaf].leaf;
-		uint32_t chunk = k->block / CHUNK_BLOCKS;
-		int rc = leaf_chunk_take(l, chunk); /* FB4 */
+	const struct batch_leaf *l = &b->leaves[n];
 
-		if (rc < 0) {
-			for (uint32_t n = 0; n < b->leaf_count; n++)
-				if (b->leaves[n].leaf != NULL)
-					leaf_tidy(b->leaves[n].leaf, true);
-			return rc;
-		}
-		k->to = leaf_chunk_off(l, chunk) +
-			(uint64_t)(k->block % CHUNK_BLOCKS) * BLOCK_BYTES;
+	memset(dirty, 0, LEAF_CHUNKS * sizeof(*dirty));
+	memset(gone, 0, LEAF_CHUNKS * sizeof(*gone));
+	for (uint32_t k = 0; k < LEAF_BLOCKS; k++) {
+		uint16_t *mask = &gone[k / CHUNK_BLOCKS];
+
+		if (l->wins[k] == 0)
+			continue;
+		if (b->items[l->wins[k] - 1].kind == INDEX_DATA && !b->blocks[(*at)++].zero)
+			mask = &dirty[k / CHUNK_BLOCKS];
+		*mask = (uint16_t)(*mask | 1u << k % CHUNK_BLOCKS);
+	}
+}
+
+/* Take the chunk of an entry and say where its blocks go; the copied ones, too. */
+static int plan_entry(struct fold_batch *b, struct batch_entry *e)
+{
+	struct leaf *l = b->leaves[e->leaf].leaf;
+	int rc = leaf_plan_take(l, &e->plan);
+
+	if (rc < 0)
+		return rc;
+	b->entry_count++;
+	for (uint32_t k = 0; k < CHUNK_BLOCKS; k++) {
+		uint32_t block = e->chunk * CHUNK_BLOCKS + k;
+
+		if ((e->plan.copy >> k & 1) == 0)
+			continue;
+		b->blocks[BATCH_BLOCKS + b->copy_count++] =
+			(struct batch_block){.from = e->plan.from + (uint64_t)k * BLOCK_BYTES,
+					     .to = e->plan.chunk + (uint64_t)k * BLOCK_BYTES,
+					     .crc = leaf_crc(l, block),
+					     .leaf = e->leaf,
+					     .block = (uint16_t)block};
 	}
 	return 0;
 }
 
+/* Where blocks [first, end) go, of the entries from e on; both are in the order of the leaf. */
+static void blocks_place(struct fold_batch *b, uint32_t first, uint32_t end,
+			 const struct batch_entry *e)
+{
+	for (uint32_t i = first; i < end; i++) {
+		struct batch_block *blk = &b->blocks[i];
+
+		if (blk->zero)
+			continue;
+		while (e->chunk != blk->block / CHUNK_BLOCKS)
+			e++;
+		blk->to = e->plan.chunk + (uint64_t)(blk->block % CHUNK_BLOCKS) * BLOCK_BYTES;
+	}
+}
+
+/* Leaf n: 0; 1: what it has to copy does not fit this batch any more; or an error.  *at: in blocks. */
+static int plan_leaf(struct fold_batch *b, uint32_t n, uint32_t *at)
+{
+	struct leaf *l = b->leaves[n].leaf;
+	uint16_t dirty[LEAF_CHUNKS], gone[LEAF_CHUNKS];
+	uint32_t first = *at, copies = b->copy_count, begin = b->entry_count, entry = begin;
+	int rc = leaf_own(l);
+
+	leaf_masks(b, n, at, dirty, gone);
+	for (uint32_t i = 0; i < LEAF_CHUNKS && rc == 0; i++) {
+		struct batch_entry *e = &b->entries[entry];
+
+		if (dirty[i] == 0)
+			continue;
+		e->leaf = (uint16_t)n;
+		e->chunk = (uint16_t)i;
+		leaf_plan(l, i, dirty[i], gone[i], &e->plan);
+		copies += (uint32_t)__builtin_popcount(e->plan.copy);
+		entry++;
+	}
+	if (rc == 0 && copies > COPY_BLOCKS)
+		return 1;
+	while (b->entry_count < entry && rc == 0)
+		rc = plan_entry(b, &b->entries[b->entry_count]);
+	if (rc == 0)
+		blocks_place(b, first, *at, &b->entries[begin]);
+	return rc;
+}
+
+static void leaf_release(struct batch_leaf *l)
+{
+	if (l->leaf == NULL)
+		return;
+	if (l->ready)
+		leaf_unlock(l->leaf);
+	leaf_unpin(l->leaf);
+	l->leaf = NULL;
+}
+
+/* Places for everything; leaves that do not fit are left to the next batch. */
+static int plan(struct fold_batch *b)
+{
+	uint32_t at = 0, first = 0;
+	int rc = 0;
+
+	for (uint32_t n = 0; n < b->leaf_count && rc == 0; n++) {
+		first = at;
+		if (b->leaves[n].leaf != NULL)
+			rc = plan_leaf(b, n, &at);
+		if (rc <= 0)
+			continue;
+		assert(n > 0);
+		for (uint32_t k = n; k < b->leaf_count; k++)
+			leaf_release(&b->leaves[k]);
+		b->at = b->leaves[n].begin;
+		b->leaf_count = n;
+		b->block_count = first;
+		return 0;
+	}
+	if (rc < 0)
+		plan_give(b);
+	return rc;
+}
+
+static void plan_give(struct fold_batch *b)
+{
+	for (uint32_t i = 0; i < b->entry_count; i++)
+		leaf_plan_give(b->leaves[b->entries[i].leaf].leaf, &b->entries[i].plan);
+	b->entry_count = 0;
+}
+
+/* FB5 */
+static void copies_verify(struct fold_batch *b)
+{
+	for (uint32_t i = BATCH_BLOCKS; i < BATCH_BLOCKS + b->copy_count; i++) {
+		if (crc32c(b->data + (uint64_t)i * BLOCK_BYTES, BLOCK_BYTES) == b->blocks[i].crc)
+			continue;
+		counter_add(b->s->env->counters, CTR_CHECKSUM_HOME, 1);
+		log_error(
+			b->s->env->log, "store",
+			"fold: home block at %llu of %s has a wrong checksum; its copy at %llu, too",
+			(unsigned long long)b->blocks[i].from, b->s->disk->name,
+			(unsigned long long)b->blocks[i].to);
+	}
+}
+
+static void apply_leaf(struct fold_batch *b, const struct batch_leaf *l, uint32_t *at)
+{
+	for (uint32_t k = 0; k < LEAF_BLOCKS; k++) {
+		const struct index_item *it = l->wins[k] == 0 ? NULL : &b->items[l->wins[k] - 1];
+		struct lsn lsn;
+		bool zero;
+
+		if (it == NULL)
+			continue;
+		lsn.v = it->lsn.v & ~(uint64_t)(BLOCK_BYTES - 1);
+		zero = it->kind == INDEX_DATA && b->blocks[(*at)++].zero;
+		if (it->kind == INDEX_DATA && !zero)
+			leaf_put_home(l->leaf, k, it->crc, lsn);
+		else if (zero || it->kind == INDEX_ZERO || b->staging) /* F6 */
+			leaf_put_zero(l->leaf, k, lsn);
+		else
+			leaf_put_hole(l->leaf, k, lsn);
+	}
+	leaf_tidy(l->leaf, b->staging);
+}
+
 static void apply(struct fold_batch *b)
 {
-	for (uint32_t i = 0; i < b->leaf_count; i++) {
-		struct batch_leaf *l = &b->leaves[i];
+	uint32_t at = 0;
 
-		for (uint32_t k = 0; k < LEAF_BLOCKS && l->leaf != NULL; k++) {
-			const struct index_item *it =
-				l->wins[k] == 0 ? NULL : &b->items[l->wins[k] - 1];
-			struct lsn lsn;
-
-			if (it == NULL)
-				continue;
-			lsn.v = it->lsn.v & ~(uint64_t)(BLOCK_BYTES - 1);
-			if (it->kind == INDEX_DATA)
-				leaf_put_home(l->leaf, k, it->crc, lsn);
-			else if (it->kind == INDEX_ZERO || b->staging) /* F6 */
-				leaf_put_zero(l->leaf, k, lsn);
-			else
-				leaf_put_hole(l->leaf, k, lsn);
-		}
-		if (l->leaf != NULL)
-			leaf_tidy(l->leaf, b->staging);
-	}
+	for (uint32_t i = 0; i < b->entry_count; i++)
+		leaf_plan_apply(b->leaves[b->entries[i].leaf].leaf, b->entries[i].chunk,
+				&b->entries[i].plan);
+	for (uint32_t i = 0; i < b->leaf_count; i++)
+		if (b->leaves[i].leaf != NULL)
+			apply_leaf(b, &b->leaves[i], &at);
+	assert(at == b->block_count);
 }
 
 static void release(struct fold_batch *b)
 {
-	for (uint32_t i = 0; i < b->leaf_count; i++) {
-		struct batch_leaf *l = &b->leaves[i];
-
-		if (l->leaf == NULL)
-			continue;
-		if (l->ready)
-			leaf_unlock(l->leaf);
-		leaf_unpin(l->leaf);
-		l->leaf = NULL;
-	}
+	for (uint32_t i = 0; i < b->leaf_count; i++)
+		leaf_release(&b->leaves[i]);
 	leaf_lock_forget(b->s->cache, &b->op);
 }

@@ -7,8 +7,12 @@
  *                  yet folded is in the index, which readers ask first and which fold lays on top.
  *              I2  Nothing is written that does not have the checksum the source told.
  *              I3  A change of space and leaf starts only while no checkpoint is being captured, and a
- *                  capture waits for those that have started (store.imports).
- * States.      JOB -> LEAF -> GATE -> WRITE -> done.
+ *                  capture waits for those that have started (store.imports).  One that changes counts
+ *                  of references waits until the captured checkpoint is durable, too.
+ *              I4  The tree may have been pinned by a snapshot meanwhile, so the leaf is made private after
+ *                  the gate.
+ * States.      JOB -> LEAF -> GATE -> COPY (entry by entry, where a chunk must be copied up) -> WRITE ->
+ *              done.
  * Ownership.   Jobs are a pool; the caller's data is borrowed; the replica is held.
  * Failure.     -ERR_CORRUPT, -ERR_FULL, -ERR_RANGE, -ERR_INVALID without effect; a failed write fails
  *              the store.
@@ -33,7 +37,10 @@
 #define BITS_REQ (((1u << REQS) - 1) << 2)
 #define RETRY_NS (5 * MS_NS)
 
-enum import_phase { IMPORT_JOB, IMPORT_LEAF, IMPORT_GATE, IMPORT_WRITE };
+#define COPY_BYTES (CHUNK_BLOCKS / 2 * BLOCK_BYTES)
+
+enum import_phase { IMPORT_JOB, IMPORT_LEAF, IMPORT_GATE, IMPORT_COPY, IMPORT_WRITE };
+enum import_copying { COPYING_NOTHING, COPYING_READ, COPYING_WRITE };
 
 struct import_job {
 	struct list_link link; /* free, or store.import_queue */
@@ -43,14 +50,18 @@ struct import_job {
 	struct leaf *leaf;
 	struct timer timer;
 	struct disk_req reqs[REQS];
-	uint8_t take[LEAF_BLOCKS / 8]; /* blocks of the leaf that we write */
-	uint32_t next;		       /* block of the import: not yet submitted */
+	struct leaf_plan plans[LEAF_CHUNKS]; /* dirty: blocks of the entry that we write */
+	uint8_t *copy;			     /* COPY_BYTES: blocks on their way up */
+	uint32_t copy_at;		     /* entry */
+	enum import_copying copying;	     /* of that entry */
+	uint32_t next;			     /* block of the import: not yet submitted */
 	int rc;
 };
 
 struct import_pool {
 	struct store *s;
 	struct import_job jobs[JOBS];
+	uint8_t *copies; /* of each job */
 	struct list free;
 	struct list waiting; /* import_wait.link */
 };
@@ -70,6 +81,8 @@ _Static_assert(sizeof(struct import_private) <= sizeof(((struct replica_import *
 static void import_step(struct op *op);
 static int leaf_step(struct replica_import *im);
 static int begin(struct replica_import *im);
+static int copy_step(struct replica_import *im);
+static void plans_give(struct import_job *j);
 static int write_step(struct replica_import *im);
 static void import_end(struct replica_import *im, int rc);
 
@@ -85,6 +98,11 @@ int import_pool_open(struct store *s, struct import_pool **ret_pool)
 	if (p == NULL)
 		return -ERR_NOMEM;
 	p->s = s;
+	p->copies = aligned_alloc(BLOCK_BYTES, JOBS * COPY_BYTES);
+	if (p->copies == NULL) {
+		free(p);
+		return -ERR_NOMEM;
+	}
 	list_init(&p->free);
 	list_init(&p->waiting);
 	for (uint32_t i = 0; i < JOBS; i++)
@@ -95,6 +113,8 @@ int import_pool_open(struct store *s, struct import_pool **ret_pool)
 
 void import_pool_close(struct import_pool **pool)
 {
+	if (*pool != NULL)
+		free((*pool)->copies);
 	free(*pool);
 	*pool = NULL;
 }
@@ -128,6 +148,7 @@ static void job_take(struct replica_import *im)
 	p->job = container_of(link, struct import_job, link);
 	memset(p->job, 0, sizeof(*p->job));
 	p->job->im = im;
+	p->job->copy = pool->copies + (size_t)(p->job - pool->jobs) * COPY_BYTES;
 }
 
 static int import_check(const struct replica_import *im)
@@ -170,12 +191,17 @@ static void import_step(struct op *op)
 				rc = -ERR_FAILED;
 				break;
 			}
-			if (p->s->capturing) { /* I3 */
+			rc = p->s->capturing ? 1 : begin(im); /* I3 */
+			if (rc > 0) {
 				if (!list_linked(&p->job->link))
 					list_push_back(&p->s->import_queue, &p->job->link);
-				return; /* wait: the capture ends */
+				return; /* wait: the capture ends, or the checkpoint */
 			}
-			rc = begin(im);
+			if (rc == 0)
+				p->phase = IMPORT_COPY;
+			break;
+		case IMPORT_COPY:
+			rc = copy_step(im);
 			if (rc == 0)
 				p->phase = IMPORT_WRITE;
 			break;
@@ -187,7 +213,7 @@ static void import_step(struct op *op)
 			return;
 		}
 		if (rc > 0)
-			return; /* wait: the leaf, its lock, or memory for it */
+			return; /* wait: the leaf, its lock, memory for it; a copy */
 		if (rc < 0) {
 			import_end(im, rc);
 			return;
@@ -241,32 +267,147 @@ static int leaf_step(struct replica_import *im)
 
 static bool taken(const struct import_job *j, uint32_t block)
 {
-	return (j->take[block / 8] >> block % 8 & 1) != 0;
+	return (j->plans[block / CHUNK_BLOCKS].dirty >> block % CHUNK_BLOCKS & 1) != 0;
 }
 
-/* Choose what is written and where.  I1 */
+/* Blocks of each entry that are ours to write.  I1 */
+static void choose(struct replica_import *im, uint16_t *dirty)
+{
+	struct import_private *p = private_of(im);
+	uint32_t first = (uint32_t)(im->block % LEAF_BLOCKS);
+
+	for (uint32_t i = 0; i < im->count; i++) {
+		uint32_t block = first + i;
+		uint16_t *mask = &dirty[block / CHUNK_BLOCKS];
+
+		if (p->s->opts.mutant != STORE_MUTANT_BASE_OVERWRITES &&
+		    (leaf_block_is_set(p->job->leaf, block) ||
+		     block_is_zeroes(im->data + (size_t)i * BLOCK_BYTES, im->crcs[i])))
+			continue; /* a hole reads as zeroes, too */
+		*mask = (uint16_t)(*mask | 1u << block % CHUNK_BLOCKS);
+	}
+}
+
+/* Choose what is written and where: 0; 1: not while a checkpoint is captured (I3); or an error. */
 static int begin(struct replica_import *im)
 {
 	struct import_private *p = private_of(im);
 	struct import_job *j = p->job;
-	uint32_t zero = crc32c_block_of_zeroes(), first = (uint32_t)(im->block % LEAF_BLOCKS);
+	bool captured = space_is_captured(p->s->space);
+	uint16_t dirty[LEAF_CHUNKS] = {0};
+	int rc = 0;
 
-	for (uint32_t i = 0; i < im->count; i++) {
-		uint32_t block = first + i;
-		int rc;
+	if (captured && !leaf_is_private(j->leaf))
+		return 1;
+	rc = leaf_own(j->leaf); /* I4 */
+	choose(im, dirty);
+	for (uint32_t i = 0; i < LEAF_CHUNKS && rc == 0; i++) {
+		struct leaf_plan *plan = &j->plans[i];
 
-		if (p->s->opts.mutant != STORE_MUTANT_BASE_OVERWRITES &&
-		    (leaf_block_is_set(j->leaf, block) || im->crcs[i] == zero))
-			continue; /* a hole reads as zeroes, too */
-		rc = leaf_chunk_take(j->leaf, block / CHUNK_BLOCKS);
-		if (rc < 0) {
-			leaf_tidy(j->leaf, true);
-			return rc;
+		if (dirty[i] == 0)
+			continue;
+		leaf_plan(j->leaf, i, dirty[i], 0, plan);
+		if (captured && leaf_plan_drops(j->leaf, i, plan)) {
+			memset(plan, 0, sizeof(*plan));
+			rc = 1;
+		} else {
+			rc = leaf_plan_take(j->leaf, plan);
 		}
-		j->take[block / 8] = (uint8_t)(j->take[block / 8] | 1u << block % 8);
+	}
+	if (rc != 0) {
+		plans_give(j);
+		return rc;
 	}
 	p->s->imports++;
 	return 0;
+}
+
+static void plans_give(struct import_job *j)
+{
+	for (uint32_t i = 0; i < LEAF_CHUNKS; i++)
+		if (j->plans[i].dirty != 0)
+			leaf_plan_give(j->leaf, &j->plans[i]);
+	memset(j->plans, 0, sizeof(j->plans));
+}
+
+/* Nothing of this import changes space or leaf any more. */
+static void change_end(struct replica_import *im)
+{
+	struct store *s = private_of(im)->s;
+
+	s->imports--;
+	if (s->imports == 0 && s->capturing)
+		checkpoint_wake(s->checkpoint);
+}
+
+/* First failure of requests that have ended, into j->rc. */
+static void reqs_rc(struct replica_import *im)
+{
+	struct import_job *j = private_of(im)->job;
+
+	for (uint32_t r = 0; r < REQS; r++) {
+		if ((im->op.waits & BIT_REQ(r)) != 0)
+			continue;
+		if (j->reqs[r].done.rc < 0)
+			j->rc = -ERR_IO;
+		j->reqs[r].done.rc = 0;
+	}
+}
+
+/* Read or write the copied blocks of an entry: a request for each run of them. */
+static void copy_submit(struct replica_import *im, enum disk_kind kind)
+{
+	struct import_job *j = private_of(im)->job;
+	const struct leaf_plan *plan = &j->plans[j->copy_at];
+	uint64_t chunk = kind == DISK_READ ? plan->from : plan->chunk;
+	uint32_t n = 0, r = 0;
+
+	for (uint32_t k = 0, end; k < CHUNK_BLOCKS; k = end + 1) {
+		for (end = k; end < CHUNK_BLOCKS && (plan->copy >> end & 1) != 0;)
+			end++;
+		if (end == k)
+			continue;
+		assert(r < REQS);
+		completion_arm(&j->reqs[r].done, &im->op, BIT_REQ(r));
+		disk_io(private_of(im)->s->disk, &j->reqs[r], kind, 0,
+			chunk + (uint64_t)k * BLOCK_BYTES, j->copy + (size_t)n * BLOCK_BYTES,
+			(uint64_t)(end - k) * BLOCK_BYTES);
+		n += end - k;
+		r++;
+	}
+}
+
+/* 1: wait; 0: all copied up; or an error.  A damaged block keeps its checksum (fold FB5). */
+static int copy_step(struct replica_import *im)
+{
+	struct import_private *p = private_of(im);
+	struct import_job *j = p->job;
+
+	reqs_rc(im);
+	if ((im->op.waits & BITS_REQ) != 0)
+		return 1;
+	if (j->rc < 0 || p->s->failed) {
+		if (j->copying == COPYING_WRITE && j->rc < 0)
+			store_fail(p->s, -ERR_IO, "import: write to home");
+		if (!p->s->failed)
+			plans_give(j);
+		change_end(im);
+		return p->s->failed ? -ERR_FAILED : -ERR_CORRUPT;
+	}
+	if (j->copying == COPYING_READ) {
+		j->copying = COPYING_WRITE;
+		copy_submit(im, DISK_WRITE);
+		return 1;
+	}
+	j->copy_at += j->copying == COPYING_WRITE;
+	j->copying = COPYING_NOTHING;
+	while (j->copy_at < LEAF_CHUNKS && j->plans[j->copy_at].copy == 0)
+		j->copy_at++;
+	if (j->copy_at == LEAF_CHUNKS)
+		return 0;
+	j->copying = COPYING_READ;
+	copy_submit(im, DISK_READ);
+	return 1;
 }
 
 static void submit(struct replica_import *im)
@@ -285,7 +426,7 @@ static void submit(struct replica_import *im)
 		from = j->next;
 		while (j->next < im->count && taken(j, first + j->next)) {
 			uint32_t block = first + j->next;
-			uint64_t at = leaf_chunk_off(j->leaf, block / CHUNK_BLOCKS) +
+			uint64_t at = j->plans[block / CHUNK_BLOCKS].chunk +
 				      (uint64_t)(block % CHUNK_BLOCKS) * BLOCK_BYTES;
 
 			if (n == 0)
@@ -310,6 +451,9 @@ static void apply(struct replica_import *im)
 	uint32_t first = (uint32_t)(im->block % LEAF_BLOCKS);
 	struct lsn lsn = replica_fold_lsn(im->r);
 
+	for (uint32_t i = 0; i < LEAF_CHUNKS; i++)
+		if (j->plans[i].dirty != 0)
+			leaf_plan_apply(j->leaf, i, &j->plans[i]);
 	for (uint32_t i = 0; i < im->count; i++)
 		if (taken(j, first + i))
 			leaf_put_home(j->leaf, first + i, im->crcs[i], lsn);
@@ -321,13 +465,7 @@ static int write_step(struct replica_import *im)
 	struct import_private *p = private_of(im);
 	struct import_job *j = p->job;
 
-	for (uint32_t r = 0; r < REQS; r++) {
-		if ((im->op.waits & BIT_REQ(r)) != 0)
-			continue;
-		if (j->reqs[r].done.rc < 0)
-			j->rc = -ERR_IO;
-		j->reqs[r].done.rc = 0;
-	}
+	reqs_rc(im);
 	if (j->rc == 0)
 		submit(im);
 	if ((im->op.waits & BITS_REQ) != 0)
@@ -336,9 +474,7 @@ static int write_step(struct replica_import *im)
 		store_fail(p->s, -ERR_IO, "import: write to home");
 	else
 		apply(im);
-	p->s->imports--;
-	if (p->s->imports == 0 && p->s->capturing)
-		checkpoint_wake(p->s->checkpoint);
+	change_end(im);
 	return j->rc < 0 ? -ERR_FAILED : 0;
 }
 

@@ -4,9 +4,13 @@
  * Purpose.     The radix tree of one volume: from block to place and checksum.
  * Invariants.  M1  A leaf beyond the tree, below an entry without address, or an empty one is a hole;
  *                  a page in memory counts more than its parent's entry.
- *              M2  A block is valid only in a chunk that is there; valid and zero exclude each other.
- *              M3  used_blocks is the number of valid blocks of the whole tree.
+ *              M2  A block is valid only in a chunk that is there, based only in a base (map_leaf.c).
+ *              M3  used_blocks is the number of valid and based blocks of the whole tree.
  *              M4  The tree grows at the root only; depth never shrinks.
+ *              M5  A page is private if and only if it and every page above it have one reference.  Only
+ *                  private pages are changed: leaf_own copies the shared ones of a path, from the root
+ *                  down.  A copy names what the old page named, so all of that gets one reference more.
+ *              M6  A dirty page is private: a tree is shared when it is written out, and clean.
  * Ownership.   A map belongs to its replica until map_discard takes it.
  * Failure.     Lookups cannot fail for want of memory; loads answer -ERR_NOMEM when all is pinned.
  * Limits.      MAP_DEPTH_MAX inner levels.
@@ -20,12 +24,8 @@
 #include "engine/store/store_parts.h"
 
 static struct disk_inner *inner_of(const struct cpage *p);
-static struct disk_leaf *leaf_of(const struct leaf *l);
 static bool map_covers(const struct map *m, uint64_t leaf_no);
 static int map_grow(struct map *m);
-static struct disk_chunk *chunk_of(struct leaf *l, uint32_t block);
-static void chunk_clear(struct leaf *l, struct disk_chunk *c, uint16_t bit);
-static void chunk_stamp(struct leaf *l, struct disk_chunk *c, struct lsn lsn);
 
 int map_create(struct map_cache *c, const struct volume_root *root, struct map **ret_map)
 {
@@ -74,6 +74,19 @@ bool map_is_pinned(const struct map *m)
 		    (c->pages[i].page.pins > 0 || c->pages[i].page.loading))
 			return true;
 	return false;
+}
+
+int map_forget(struct map *m)
+{
+	const struct map_cache *c = m->cache;
+
+	if (m->loads > 0 || map_is_pinned(m))
+		return -ERR_BUSY;
+	for (uint32_t i = 0; i < c->page_count && m->pages > 0; i++)
+		if (c->pages[i].page.map == m && c->pages[i].page.dirty)
+			return -ERR_AGAIN;
+	cache_forget_map(m->cache, m);
+	return 0;
 }
 
 uint64_t map_used_bytes(const struct map *m)
@@ -126,24 +139,6 @@ int map_leaf_get(struct map *m, uint64_t leaf_no, struct leaf **ret_leaf)
 void leaf_unpin(struct leaf *l)
 {
 	cpage_unpin(&l->page);
-}
-
-struct block_place leaf_place(const struct leaf *l, uint32_t block_in_leaf)
-{
-	const struct disk_chunk *c = &leaf_of(l)->chunks[block_in_leaf / CHUNK_BLOCKS];
-	uint32_t b = block_in_leaf % CHUNK_BLOCKS;
-	struct block_place place = {.kind = PLACE_HOLE};
-
-	assert(block_in_leaf < LEAF_BLOCKS);
-	if ((c->valid >> b & 1) != 0) {
-		place.kind = PLACE_HOME;
-		place.crc = c->crcs[b];
-		place.off = c->chunk + (uint64_t)b * BLOCK_BYTES;
-	} else if ((c->zero >> b & 1) != 0) {
-		place.kind = PLACE_ZERO;
-		place.crc = crc32c_block_of_zeroes();
-	}
-	return place;
 }
 
 void map_leaf_load(struct map *m, struct leaf_load *load)
@@ -316,155 +311,160 @@ int map_leaf_edit(struct map *m, uint64_t leaf_no, struct leaf **ret_leaf)
 	return 0;
 }
 
-int leaf_chunk_take(struct leaf *l, uint32_t i)
-{
-	struct disk_chunk *c = &leaf_of(l)->chunks[i];
-	uint64_t chunk;
-	int rc;
+/* --- sharing --- */
 
-	if (c->chunk != DISK_NONE)
-		return 0;
-	rc = space_chunk_take(l->page.map->cache->opts.space, &chunk);
-	if (rc < 0)
+static bool page_is_shared(const struct cpage *p)
+{
+	return p->address != DISK_NONE && space_refs(p->map->cache->opts.space, p->address) > 1;
+}
+
+bool leaf_is_private(const struct leaf *l)
+{
+	for (const struct cpage *p = &l->page; p != NULL; p = p->parent)
+		if (page_is_shared(p))
+			return false;
+	return true;
+}
+
+_Static_assert(MAP_FAN == 2 * LEAF_CHUNKS, "page_names");
+
+/* What entry k of the page names, or DISK_NONE. */
+static uint64_t page_names(const struct cpage *p, uint32_t k)
+{
+	const struct disk_chunk *chunks =
+		((const struct disk_leaf *)(const void *)p->image)->chunks;
+
+	if (p->level > 0)
+		return inner_of(p)->entries[k].address;
+	return k % 2 == 0 ? chunks[k / 2].chunk : chunks[k / 2].base;
+}
+
+/* The tree gets a page of its own in the place of this shared one.  M5 */
+static int page_copy(struct cpage *p)
+{
+	struct map_cache *c = p->map->cache;
+	struct space *sp = c->opts.space;
+	int rc = space_page_room(sp, 2 * c->dirty_count) ? 0 : -ERR_FULL;
+	uint32_t k = 0;
+
+	assert(!p->dirty && !p->loading);
+	for (; k < MAP_FAN && rc == 0; k++)
+		if (page_names(p, k) != DISK_NONE)
+			rc = space_ref_add(sp, page_names(p, k));
+	if (rc < 0) {
+		for (k = k == 0 ? 0 : k - 1; k > 0; k--) { /* the last one was not added */
+			uint64_t at = page_names(p, k - 1);
+
+			if (at != DISK_NONE && p->level > 0)
+				space_page_drop(sp, at);
+			else if (at != DISK_NONE)
+				space_chunk_drop(sp, at);
+		}
 		return rc;
-	c->chunk = chunk;
-	c->birth = l->page.map->cache->seq;
-	cpage_set_dirty(&l->page);
+	}
+	space_page_drop(sp, p->address);
+	p->address = DISK_NONE;
+	p->birth = 0;
+	cpage_set_dirty(p);
 	return 0;
 }
 
-uint64_t leaf_chunk_off(const struct leaf *l, uint32_t i)
+int leaf_own(struct leaf *l)
 {
-	assert(i < LEAF_CHUNKS);
-	return leaf_of(l)->chunks[i].chunk;
+	struct cpage *path[MAP_DEPTH_MAX + 1];
+	uint32_t n = 0;
+
+	assert(l->page.pins > 0 && l->page.locked);
+	for (struct cpage *p = &l->page; p != NULL; p = p->parent) {
+		assert(n <= MAP_DEPTH_MAX);
+		path[n++] = p;
+	}
+	while (n-- > 0) {
+		int rc = page_is_shared(path[n]) ? page_copy(path[n]) : 0;
+
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
 }
 
-bool leaf_block_is_set(const struct leaf *l, uint32_t block)
+int map_root_share(struct map *m, struct volume_root *ret)
 {
-	const struct disk_chunk *c = &leaf_of(l)->chunks[block / CHUNK_BLOCKS];
+	int rc = 0;
 
-	return ((c->valid | c->zero) >> block % CHUNK_BLOCKS & 1) != 0;
+	assert(m->root_page == NULL || !m->root_page->dirty); /* M6 */
+	if (m->root.address != DISK_NONE)
+		rc = space_ref_add(m->cache->opts.space, m->root.address);
+	if (rc == 0)
+		map_root_get(m, ret);
+	return rc;
 }
 
-void leaf_put_home(struct leaf *l, uint32_t block, uint32_t crc, struct lsn lsn)
-{
-	struct disk_chunk *c = chunk_of(l, block);
-	uint16_t bit = (uint16_t)(1u << block % CHUNK_BLOCKS);
+/* --- giving a tree back --- */
 
-	assert(c->chunk != DISK_NONE); /* M2 */
-	chunk_clear(l, c, bit);
-	c->valid = (uint16_t)(c->valid | bit);
-	c->crcs[block % CHUNK_BLOCKS] = crc;
-	l->page.map->used_blocks++; /* M3 */
-	chunk_stamp(l, c, lsn);
+/* The root's reference, when others have one, too: then nothing below is ours. */
+static bool discard_root(struct map *m)
+{
+	struct space *sp = m->cache->opts.space;
+
+	if (m->root_page != NULL || m->root.address == DISK_NONE)
+		return false;
+	if (space_refs(sp, m->root.address) <= 1)
+		return false;
+	space_page_drop(sp, m->root.address);
+	m->root = (struct disk_inner_entry){.address = DISK_NONE};
+	m->used_blocks = 0;
+	return true;
 }
 
-void leaf_put_zero(struct leaf *l, uint32_t block, struct lsn lsn)
+/* Entry i of p, a private page: drop what others refer to; false: it is there and ours alone. */
+static bool discard_entry(struct map *m, struct cpage *p, uint32_t i)
 {
-	struct disk_chunk *c = chunk_of(l, block);
-	uint16_t bit = (uint16_t)(1u << block % CHUNK_BLOCKS);
+	struct disk_inner_entry *e = &inner_of(p)->entries[i];
 
-	chunk_clear(l, c, bit);
-	c->zero = (uint16_t)(c->zero | bit);
-	chunk_stamp(l, c, lsn);
+	if (e->address == DISK_NONE)
+		return true;
+	if (space_refs(m->cache->opts.space, e->address) <= 1)
+		return false;
+	space_page_drop(m->cache->opts.space, e->address);
+	m->used_blocks -= e->used < m->used_blocks ? e->used : m->used_blocks;
+	e->address = DISK_NONE;
+	cpage_set_dirty(p);
+	return true;
 }
 
-void leaf_put_hole(struct leaf *l, uint32_t block, struct lsn lsn)
+int map_discard_next(struct map *m, struct leaf_load *load)
 {
-	struct disk_chunk *c = chunk_of(l, block);
+	struct cpage *p = m->root_page;
 
-	chunk_clear(l, c, (uint16_t)(1u << block % CHUNK_BLOCKS));
-	chunk_stamp(l, c, lsn);
-}
+	if (discard_root(m) || (p == NULL && m->root.address == DISK_NONE) ||
+	    !map_covers(m, load->leaf_no))
+		return -ERR_NOT_FOUND;
+	load->level = m->depth;
+	if (p == NULL)
+		return -ERR_AGAIN;
+	while (p->level > 0) {
+		uint32_t shift = (p->level - 1u) * MAP_FAN_SHIFT;
+		uint32_t i = (uint32_t)(load->leaf_no >> shift) % MAP_FAN;
+		struct cpage *child =
+			cache_find(m->cache, m, p->level - 1u, load->leaf_no >> shift);
 
-void leaf_tidy(struct leaf *l, bool keep_zeroes)
-{
-	bool any = false;
-
-	for (uint32_t i = 0; i < LEAF_CHUNKS; i++) {
-		struct disk_chunk *c = &leaf_of(l)->chunks[i];
-
-		any = any || c->valid != 0;
-		if (c->chunk == DISK_NONE || c->valid != 0)
+		load->level = p->level - 1u;
+		if (child == NULL && !discard_entry(m, p, i))
+			return -ERR_AGAIN;
+		if (child == NULL) {
+			load->leaf_no = ((load->leaf_no >> shift) + 1) << shift;
+			if ((load->leaf_no >> shift) % MAP_FAN == 0)
+				return 0; /* from the root again */
 			continue;
-		space_chunk_give(l->page.map->cache->opts.space, c->chunk);
-		c->chunk = DISK_NONE;
-		c->birth = 0;
-		cpage_set_dirty(&l->page);
-	}
-	if (any || keep_zeroes)
-		return;
-	for (uint32_t i = 0; i < LEAF_CHUNKS; i++) {
-		if (leaf_of(l)->chunks[i].zero == 0)
-			continue;
-		leaf_of(l)->chunks[i].zero = 0;
-		cpage_set_dirty(&l->page);
-	}
-}
-
-void leaf_clear(struct leaf *l)
-{
-	for (uint32_t i = 0; i < LEAF_CHUNKS; i++) {
-		struct disk_chunk *c = &leaf_of(l)->chunks[i];
-
-		chunk_clear(l, c, UINT16_MAX);
-	}
-	leaf_tidy(l, false);
-	cpage_set_dirty(&l->page);
-}
-
-/* Is there anything at or below entry i of p? */
-static bool entry_present(struct map *m, const struct cpage *p, uint32_t i)
-{
-	struct cpage *child = cache_find(m->cache, m, p->level - 1u, p->index * MAP_FAN + i);
-
-	if (child == NULL || child->loading)
-		return inner_of(p)->entries[i].address != DISK_NONE;
-	return child->dirty || child->children > 0 || child->address != DISK_NONE;
-}
-
-int map_next_leaf(struct map *m, uint64_t *leaf_no)
-{
-	uint64_t from = *leaf_no;
-
-	while (map_covers(m, from)) {
-		struct cpage *p = m->root_page;
-		uint64_t next = 0;
-
-		if (p == NULL || p->loading) {
-			*leaf_no = from;
-			return p == NULL && m->root.address == DISK_NONE ? -ERR_NOT_FOUND
-									 : -ERR_AGAIN;
 		}
-		if (m->depth == 0)
-			return p->dirty || p->address != DISK_NONE ? 0 : -ERR_NOT_FOUND;
-		while (p->level > 0) {
-			uint32_t shift = (p->level - 1u) * MAP_FAN_SHIFT;
-			uint32_t i = (uint32_t)(from >> shift) % MAP_FAN;
-			uint64_t base = p->index * MAP_FAN;
-			struct cpage *child;
-
-			if (!entry_present(m, p, i)) {
-				while (i < MAP_FAN && !entry_present(m, p, i))
-					i++;
-				next = (base + i) << shift; /* i may be MAP_FAN: the next page */
-				break;
-			}
-			if (p->level == 1) {
-				*leaf_no = from;
-				return 0;
-			}
-			child = cache_find(m->cache, m, p->level - 1u, base + i);
-			if (child == NULL || child->loading) {
-				*leaf_no = from;
-				return -ERR_AGAIN;
-			}
-			p = child;
-		}
-		assert(next > from);
-		from = next;
+		p = child;
 	}
-	return -ERR_NOT_FOUND;
+	cpage_pin(p);
+	leaf_clear(container_of(p, struct leaf, page));
+	cpage_unpin(p);
+	load->leaf_no++;
+	return 0;
 }
 
 static struct disk_inner *inner_of(const struct cpage *p)
@@ -473,37 +473,7 @@ static struct disk_inner *inner_of(const struct cpage *p)
 	return (struct disk_inner *)(void *)p->image;
 }
 
-static struct disk_leaf *leaf_of(const struct leaf *l)
-{
-	assert_slow(l->page.level == 0);
-	return (struct disk_leaf *)(void *)l->page.image;
-}
-
 static bool map_covers(const struct map *m, uint64_t leaf_no)
 {
 	return leaf_no >> (m->depth * MAP_FAN_SHIFT) == 0;
-}
-
-static struct disk_chunk *chunk_of(struct leaf *l, uint32_t block)
-{
-	assert(block < LEAF_BLOCKS && l->page.pins > 0);
-	return &leaf_of(l)->chunks[block / CHUNK_BLOCKS];
-}
-
-static void chunk_clear(struct leaf *l, struct disk_chunk *c, uint16_t bits)
-{
-	uint64_t were = (uint64_t)__builtin_popcount(c->valid & bits);
-
-	if (were > l->page.map->used_blocks)
-		were = l->page.map->used_blocks; /* M3, unless the disk told us a wrong number */
-	l->page.map->used_blocks -= were;
-	c->valid = (uint16_t)(c->valid & ~bits);
-	c->zero = (uint16_t)(c->zero & ~bits);
-}
-
-static void chunk_stamp(struct leaf *l, struct disk_chunk *c, struct lsn lsn)
-{
-	if (lsn.v > c->last)
-		c->last = lsn.v;
-	cpage_set_dirty(&l->page);
 }

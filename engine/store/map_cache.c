@@ -410,13 +410,14 @@ int cache_write_page(struct map_cache *c, struct cpage *p, struct page_writer *w
 	int rc;
 
 	assert(p->dirty && !p->loading && page_writer_room(w));
+	assert_slow(at == DISK_NONE || space_refs(c->opts.space, at) == 1); /* M6 */
 	if (p->level == 0)
 		leaf_summary((const struct disk_leaf *)(const void *)p->image, &entry);
 	else
 		inner_summary((const struct disk_inner *)(const void *)p->image, &entry);
 	if (page_is_empty(p)) {
 		if (at != DISK_NONE)
-			space_page_give(c->opts.space, at);
+			space_page_drop(c->opts.space, at);
 		p->address = DISK_NONE;
 	} else {
 		struct page_name name = {.kind = p->level == 0 ? PAGE_LEAF : PAGE_INNER,
@@ -430,7 +431,7 @@ int cache_write_page(struct map_cache *c, struct cpage *p, struct page_writer *w
 			if (rc < 0)
 				return rc;
 			if (at != DISK_NONE)
-				space_page_give(c->opts.space, at);
+				space_page_drop(c->opts.space, at);
 			p->address = fresh;
 			p->birth = c->seq;
 		} /* else nothing durable refers to it yet: written again in its place */

@@ -72,9 +72,11 @@ struct map_cache {
 struct ghost {
 	struct list_link link;
 	struct map *map;
-	uint64_t next; /* leaf to look at */
-	bool cleared;  /* all leaves were; a checkpoint drops its pages */
-	bool stuck;    /* a page of it cannot be read */
+	uint64_t next;	/* leaf to look at */
+	uint64_t after; /* checkpoint that must be durable before the first drop (G1 in fold.c) */
+	bool begun;	/* nobody reads it any more, nothing of it is in memory but by the walk */
+	bool cleared;	/* all leaves were; a checkpoint drops its pages */
+	bool stuck;	/* a page of it cannot be read */
 };
 
 struct map {

@@ -257,9 +257,11 @@ static int ghost_make(struct store_opening *o, const struct volume_root *v)
 	if (v->root == CHUNK_NONE)
 		return 0;
 	rc = map_open(o->s, v, &m);
-	if (rc == 0)
-		map_discard(&m);
-	return rc;
+	if (rc < 0)
+		return rc;
+	map_discard(&m);
+	container_of(list_last(&o->s->ghosts), struct ghost, link)->after = 0; /* it is durable */
+	return 0;
 }
 
 static int replicas_make(struct store_opening *o)

@@ -30,6 +30,7 @@ static void segment_touch(struct space *sp, uint32_t segment);
 static void slot_touch(struct space *sp, uint32_t slot);
 static uint32_t journal_need(const struct space *sp);
 static uint32_t meta_need(const struct space *sp);
+static uint64_t table_pages(const struct space *sp);
 static int slot_take(struct space *sp, uint32_t segment);
 static void segment_make_free(struct space *sp, uint32_t segment);
 static void watchers_wake(struct space *sp);
@@ -265,6 +266,25 @@ void space_chunk_give(struct space *sp, uint64_t chunk)
 	segment_touch(sp, i);
 }
 
+void space_chunk_untake(struct space *sp, uint64_t chunk)
+{
+	uint32_t i = segment_of(sp, chunk);
+	struct segment *g = &sp->segments[i];
+	uint32_t bit = (uint32_t)(chunk % sp->segment_bytes / CHUNK_BYTES);
+
+	assert(g->kind == SEGMENT_HOME && bit_get(g->chunks, bit) && g->used > 0);
+	assert_slow(refs_extra(&sp->refs, i, bit) == 0);
+	bit_clear(g->chunks, bit);
+	bit_clear(g->chunks_busy, bit);
+	g->used--;
+	g->freed = true; /* the segment may be empty now */
+	sp->chunks_used--;
+	sp->chunks_busy--;
+	sp->home_from = i < sp->home_from ? i : sp->home_from;
+	sp->segments_freed[i / SEGMENTS_PER_PAGE] = 1;
+	segment_touch(sp, i);
+}
+
 int space_page_take(struct space *sp, uint64_t *ret_page)
 {
 	uint32_t s = sp->meta_from;
@@ -291,6 +311,7 @@ int space_page_take(struct space *sp, uint64_t *ret_page)
 	bit_set(sp->slots[s].busy, (uint32_t)bit);
 	sp->segments[sp->slots[s].segment].used++;
 	sp->pages_used++;
+	sp->pages_busy++;
 	slot_touch(sp, s);
 	segment_touch(sp, sp->slots[s].segment);
 	*ret_page = sp->slots[s].segment * sp->segment_bytes + (uint64_t)bit * PAGE_BYTES;
@@ -314,6 +335,15 @@ void space_page_give(struct space *sp, uint64_t page)
 	sp->segments_freed[i / SEGMENTS_PER_PAGE] = 1;
 	slot_touch(sp, g->slot);
 	segment_touch(sp, i);
+}
+
+bool space_page_room(const struct space *sp, uint64_t pages)
+{
+	uint32_t need = journal_need(sp);
+	uint64_t segments = sp->free_count > need ? sp->free_count - need : 0;
+	uint64_t have = (sp->meta_count + segments) * sp->pages_per_segment - sp->pages_busy;
+
+	return have >= pages + 2 * table_pages(sp) + META_SLACK_PAGES;
 }
 
 uint64_t space_segment_bytes(const struct space *sp)
@@ -509,6 +539,7 @@ int space_decoded(struct space *sp)
 		    g->used != bits_count(sp->slots[s].used, PAGE_WORDS))
 			return -ERR_CORRUPT;
 		sp->pages_used += g->used;
+		sp->pages_busy += g->used;
 		meta++;
 	}
 	return meta == sp->meta_count ? space_refs_decoded(sp) : -ERR_CORRUPT;
@@ -611,7 +642,9 @@ static bool segment_durable(struct space *sp, uint32_t i)
 		}
 	} else {
 		assert(g->kind == SEGMENT_META);
+		sp->pages_busy -= bits_count(sp->slots[g->slot].busy, PAGE_WORDS);
 		memcpy(sp->slots[g->slot].busy, sp->slots[g->slot].used, sizeof(sp->slots[0].busy));
+		sp->pages_busy += g->used;
 		if (g->slot < sp->meta_from)
 			sp->meta_from = g->slot;
 		if (g->used == 0 && sp->meta_count > 1) {
@@ -716,14 +749,20 @@ static uint32_t journal_need(const struct space *sp)
 	return want > sp->journal_count ? want - sp->journal_count : 0;
 }
 
+/* Pages of the tables at their largest. */
+static uint64_t table_pages(const struct space *sp)
+{
+	uint64_t slots =
+		sp->home_count + (uint64_t)sp->meta_count * sp->pages_per_segment / REFS_PER_SLOT;
+
+	return space_segments_pages(sp) + space_bitmaps_pages(sp) + slots / REFS_SLOTS_PER_PAGE + 1;
+}
+
 /* Free segments that META needs so that everything there is can be written anew once, and a page per
  * chunk of one more HOME segment. */
 static uint32_t meta_need(const struct space *sp)
 {
-	uint64_t slots =
-		sp->home_count + (uint64_t)sp->meta_count * sp->pages_per_segment / REFS_PER_SLOT;
-	uint64_t tables = space_segments_pages(sp) + space_bitmaps_pages(sp) +
-			  slots / REFS_SLOTS_PER_PAGE + 1;
+	uint64_t tables = table_pages(sp);
 	uint64_t pages = 2 * (sp->pages_used + tables + sp->chunks_per_segment + META_SLACK_PAGES);
 	uint64_t want = (pages + sp->pages_per_segment - 1) / sp->pages_per_segment;
 

@@ -42,6 +42,8 @@ MUST_CHECK int space_page_take(struct space *sp, uint64_t *ret_page);
 /* What has one reference only becomes reusable after the next checkpoint.  Map pages and chunks are
  * dropped (below); given are pages that are never shared: those of tables. */
 void space_chunk_give(struct space *sp, uint64_t chunk);
+/* Takeable again at once: taken since the last capture, and never part of anything. */
+void space_chunk_untake(struct space *sp, uint64_t chunk);
 void space_page_give(struct space *sp, uint64_t page);
 
 /*
@@ -57,6 +59,9 @@ void space_page_drop(struct space *sp, uint64_t page);
 /* One reference, also in what is durable: only then a chunk may be written in place. */
 bool space_chunk_is_exclusive(const struct space *sp, uint64_t chunk);
 bool space_is_captured(const struct space *sp);
+/* Would `pages` more be found, besides those that the tables of the next checkpoint need?  Asked before a
+ * tree is changed that must then be written out. */
+bool space_page_room(const struct space *sp, uint64_t pages);
 
 uint64_t space_segment_bytes(const struct space *sp);
 uint64_t space_segment_off(const struct space *sp, uint32_t segment); /* byte offset on disk */

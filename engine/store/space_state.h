@@ -44,7 +44,7 @@ struct space {
 	uint32_t slot_count, slot_max;
 
 	uint32_t free_count, super_count, journal_count, journal_given, home_count, meta_count;
-	uint64_t chunks_used, chunks_busy, pages_used;
+	uint64_t chunks_used, chunks_busy, pages_used, pages_busy;
 	uint32_t free_from, home_from, meta_from; /* nothing takeable below */
 
 	uint32_t fresh_count; /* free segments that the disk has grown by: S5 */

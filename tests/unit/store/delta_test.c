@@ -57,7 +57,7 @@ static void bench_close(struct bench *b)
 	fake_close(&b->f);
 }
 
-/* What a checkpoint does to maps; nothing given becomes durable, so older roots stay readable. */
+/* What a checkpoint does to maps. */
 static void write_out(struct bench *b)
 {
 	struct cpage *p;
@@ -93,7 +93,7 @@ static struct map *freeze(struct bench *b, struct map *m)
 	struct map *frozen;
 
 	write_out(b);
-	map_root_get(m, &root);
+	ck_assert_int_eq(map_root_share(m, &root), 0);
 	ck_assert_int_eq(map_create(b->c, &root, &frozen), 0);
 	return frozen;
 }
@@ -125,9 +125,14 @@ static void put(struct bench *b, struct map *m, uint64_t block, enum put what, u
 {
 	struct leaf *l = edit(b, m, block / LEAF_BLOCKS);
 	uint32_t i = (uint32_t)(block % LEAF_BLOCKS);
+	struct leaf_plan plan;
 
+	ck_assert(leaf_lock(l));
+	ck_assert_int_eq(leaf_own(l), 0);
 	if (what == PUT_DATA) {
-		ck_assert_int_eq(leaf_chunk_take(l, i / CHUNK_BLOCKS), 0);
+		leaf_plan(l, i / CHUNK_BLOCKS, (uint16_t)(1u << i % CHUNK_BLOCKS), 0, &plan);
+		ck_assert_int_eq(leaf_plan_take(l, &plan), 0);
+		leaf_plan_apply(l, i / CHUNK_BLOCKS, &plan);
 		leaf_put_home(l, i, crc, (struct lsn){4096});
 	} else if (what == PUT_ZERO) {
 		leaf_put_zero(l, i, (struct lsn){4096});
@@ -135,6 +140,7 @@ static void put(struct bench *b, struct map *m, uint64_t block, enum put what, u
 		leaf_put_hole(l, i, (struct lsn){4096});
 	}
 	leaf_tidy(l, false);
+	leaf_unlock(l);
 	leaf_unpin(l);
 }
 

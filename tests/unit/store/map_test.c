@@ -6,135 +6,19 @@
 
 #include "engine/base/crc.h"
 #include "engine/base/err.h"
-#include "engine/store/map_cache.h"
-#include "engine/store/map_edit.h"
-#include "engine/store/space_tables.h"
-#include "engine/store/store_parts.h"
-#include "tests/lib/fakes.h"
-
-#define DISK_BYTES (128ull << 20)
-
-struct bench {
-	struct fake *f;
-	struct space *sp;
-	struct map_cache *c;
-	struct page_writer w;
-	struct op op;
-};
-
-static void nothing_step(struct op *op)
-{
-}
-
-static void bench_open(struct bench *b)
-{
-	struct map_cache_opts o = {.disk_bytes = DISK_BYTES, .memory_bytes = 0}; /* 256 pages */
-
-	b->f = fake_open(1, DISK_BYTES);
-	ck_assert_int_eq(space_open(DISK_BYTES, 2 << 20, &b->sp), 0);
-	o.env = b->f->env;
-	o.disk = b->f->disk;
-	o.space = b->sp;
-	ck_assert_int_eq(map_cache_open(&o, &b->c), 0);
-	op_init(&b->op, b->f->env->ready, nothing_step);
-	ck_assert_int_eq(page_writer_init(&b->w, b->f->disk, &b->op), 0);
-}
-
-static void bench_close(struct bench *b)
-{
-	page_writer_fini(&b->w);
-	map_cache_close(&b->c, false);
-	space_close(&b->sp);
-	fake_close(&b->f);
-}
-
-/* What a checkpoint does to maps. */
-static void write_out(struct bench *b)
-{
-	struct cpage *p;
-
-	for (uint32_t level = 0; level <= MAP_DEPTH_MAX; level++) {
-		while ((p = cache_dirty_first(b->c, level)) != NULL) {
-			while (!page_writer_room(&b->w))
-				fake_run_for(b->f, MS_NS);
-			ck_assert_int_eq(cache_write_page(b->c, p, &b->w), 0);
-		}
-	}
-	page_writer_push(&b->w);
-	while (!page_writer_idle(&b->w))
-		fake_run_for(b->f, MS_NS);
-	ck_assert_int_eq(page_writer_rc(&b->w), 0);
-	cache_written(b->c);
-	space_captured(b->sp);
-	space_durable(b->sp);
-	b->c->seq++;
-}
-
-static int load(struct bench *b, struct map *m, uint64_t leaf_no)
-{
-	struct leaf_load l = {.leaf_no = leaf_no};
-	struct fake_wait wait;
-
-	fake_arm_on(b->f->env, &wait, &l.done);
-	map_leaf_load(m, &l);
-	return fake_wait(b->f, &wait);
-}
-
-static struct leaf *edit(struct bench *b, struct map *m, uint64_t leaf_no)
-{
-	struct leaf *l = NULL;
-	int rc;
-
-	while ((rc = map_leaf_edit(m, leaf_no, &l)) == -ERR_AGAIN)
-		ck_assert_int_eq(load(b, m, leaf_no), 0);
-	ck_assert_int_eq(rc, 0);
-	return l;
-}
-
-static void put(struct bench *b, struct map *m, uint64_t block, uint32_t crc)
-{
-	struct leaf *l = edit(b, m, block / LEAF_BLOCKS);
-
-	ck_assert_int_eq(leaf_chunk_take(l, (uint32_t)(block % LEAF_BLOCKS / CHUNK_BLOCKS)), 0);
-	leaf_put_home(l, (uint32_t)(block % LEAF_BLOCKS), crc, (struct lsn){4096});
-	leaf_unpin(l);
-}
-
-static struct block_place place(struct bench *b, struct map *m, uint64_t block)
-{
-	struct block_place p = {.kind = PLACE_HOLE};
-	struct leaf *l;
-	int rc;
-
-	while ((rc = map_leaf_get(m, block / LEAF_BLOCKS, &l)) == -ERR_AGAIN)
-		ck_assert_int_eq(load(b, m, block / LEAF_BLOCKS), 0);
-	ck_assert_int_eq(rc, 0);
-	if (l == NULL)
-		return p;
-	p = leaf_place(l, (uint32_t)(block % LEAF_BLOCKS));
-	leaf_unpin(l);
-	return p;
-}
-
-static struct map *empty_map(struct bench *b)
-{
-	struct volume_root root = {.root = CHUNK_NONE};
-	struct map *m;
-
-	ck_assert_int_eq(map_create(b->c, &root, &m), 0);
-	return m;
-}
+#include "tests/unit/store/map_bench.h"
 
 START_TEST(empty_map_is_holes)
 {
-	struct bench b;
+	struct leaf_load l = {.leaf_no = 12345};
+	static struct bench b;
 	struct map *m;
 
 	bench_open(&b);
 	m = empty_map(&b);
 	ck_assert_int_eq(place(&b, m, 0).kind, PLACE_HOLE);
 	ck_assert_int_eq(place(&b, m, 1ull << 33).kind, PLACE_HOLE);
-	ck_assert_int_eq(load(&b, m, 12345), 0);
+	ck_assert_int_eq(load(&b, m, &l), 0);
 	map_destroy(&m);
 	bench_close(&b);
 }
@@ -144,7 +28,7 @@ START_TEST(tree_grows_at_the_root_and_keeps_what_it_had)
 {
 	static const uint64_t blocks[] = {3, 700, 64 * 512 + 5, 64 * 64 * 512ull + 9,
 					  64 * 64 * 64 * 512ull + 1};
-	struct bench b;
+	static struct bench b;
 	struct map *m;
 
 	bench_open(&b);
@@ -169,7 +53,7 @@ END_TEST
 START_TEST(written_map_is_read_back_from_its_root)
 {
 	struct volume_root root = {.volume = {.bytes = 1ull << 40}};
-	struct bench b;
+	static struct bench b;
 	struct map *m, *back;
 
 	bench_open(&b);
@@ -193,7 +77,7 @@ END_TEST
 
 START_TEST(emptied_leaves_and_trees_give_their_pages_back)
 {
-	struct bench b;
+	static struct bench b;
 	struct map *m;
 	uint64_t used;
 
@@ -222,7 +106,7 @@ END_TEST
 
 START_TEST(equal_content_has_equal_digests_wherever_it_lies)
 {
-	struct bench b;
+	static struct bench b;
 	struct map *m1, *m2;
 	struct leaf *l;
 	uint32_t zero = crc32c_block_of_zeroes();
@@ -260,7 +144,7 @@ START_TEST(damaged_page_is_corrupt_for_all_who_wait_for_it)
 	struct leaf_load loads[3] = {{.leaf_no = 0}, {.leaf_no = 0}, {.leaf_no = 1}};
 	struct volume_root root = {.volume = {.bytes = 1 << 30}};
 	struct fake_wait waits[3];
-	struct bench b;
+	static struct bench b;
 	struct map *m, *back;
 
 	bench_open(&b);
@@ -286,7 +170,7 @@ END_TEST
 
 START_TEST(all_pinned_is_told)
 {
-	struct bench b;
+	static struct bench b;
 	struct map *m;
 	struct leaf *l, *pinned[300];
 	uint32_t n = 0;
