@@ -14,9 +14,10 @@
  *                  J8).
  *              W5  commit = min(told in this session, own durable) (J2).
  *              W6  A fetch never cuts: it takes more of the same history or nothing (J4).
- *              W7  A record that is committed but cannot be applied here, because it needs a
- *                  snapshot that this store has not, is waited for during BASE_WAIT_NS (its own
- *                  record may be on its way in another group); then only a full copy helps.
+ *              W7  A CLONE record is taken only if the snapshot it begins with is in this store:
+ *                  it could never be committed, and so must not be acknowledged.  The follower
+ *                  ends with wants_full; the owner tries again (the snapshot's own record may be
+ *                  on its way in another group), in the end with want_full.
  * States.      SETTLE -> ATTACHED -> CHAIN -> CUT -> READY         [START]
  *              ATTACHED -> CREATE -> READY                         [START at 0, no replica]
  *              ATTACHED | CHAIN -> STAGE_BEGIN -> STAGING -> SWITCH -> READY   [FULL]

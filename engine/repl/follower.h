@@ -85,7 +85,6 @@ struct repl_follower {
 	bool want_full;	   /* asked for by the owner */
 	bool agreed;	   /* W3 was checked at `common`, and a copy asked for all the same */
 	bool wants_full;   /* W7 */
-	struct mono_ns base_missing; /* since when; 0: it is not */
 	struct lsn acked_durable, acked_received;
 	bool acked_staging, acked_once;
 

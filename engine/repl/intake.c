@@ -16,11 +16,10 @@
 #include "engine/base/counters.h"
 #include "engine/base/err.h"
 #include "engine/repl/follower.h"
+#include "engine/store/snapshot.h"
+#include "proto/record_snap.h"
 
-#define BASE_WAIT_NS (3 * SEC_NS)
-#define BASE_POLL_NS (50 * MS_NS)
-
-static void intake_base_missing(struct repl_follower *f);
+static int intake_base(struct repl_follower *f, const struct record *rec);
 static int intake_open(struct repl_follower *f, const struct conn_frame *frame,
 		       struct record **ret_rec);
 static int intake_check(struct repl_follower *f, const struct record *rec);
@@ -43,6 +42,8 @@ int intake_record(struct repl_follower *f, const struct conn_frame *frame)
 			return follower_wait(f);
 		if (rc == 0)
 			rc = intake_check(f, f->pending);
+		if (rc == 0)
+			rc = intake_base(f, f->pending);
 		if (rc < 0) {
 			counter_add(f->env->counters, CTR_CHECKSUM_WIRE, rc == -ERR_CORRUPT);
 			follower_fail(f, rc, "a record that does not fit came");
@@ -100,6 +101,22 @@ static int intake_check(struct repl_follower *f, const struct record *rec)
 	return 0;
 }
 
+/* W7 */
+static int intake_base(struct repl_follower *f, const struct record *rec)
+{
+	struct record_clone base;
+	int rc;
+
+	if (rec->view.type != RECORD_CLONE)
+		return 0;
+	rc = record_clone_decode(record_body(rec->head->data, &rec->view), rec->view.body_bytes,
+				 &base);
+	if (rc == 0)
+		rc = replica_clone_check(f->store, &base.source, &base.snapshot);
+	f->wants_full = rc == -ERR_NOT_FOUND;
+	return rc;
+}
+
 static int intake_append(struct repl_follower *f)
 {
 	struct append_slot *slot;
@@ -148,29 +165,12 @@ void intake_commit(struct repl_follower *f)
 		return;
 	rc = replica_commit(f->replica, to);
 	f->commit_again = rc == -ERR_AGAIN;
-	if (rc != -ERR_NOT_FOUND)
-		f->base_missing.v = 0;
 	if (rc == -ERR_AGAIN)
 		follower_arm(f, 5 * MS_NS);
-	else if (rc == -ERR_NOT_FOUND)
-		intake_base_missing(f);
-	else if (rc < 0)
+	if (rc < 0 && rc != -ERR_AGAIN) {
+		f->wants_full = rc == -ERR_NOT_FOUND; /* W7 */
 		follower_fail(f, rc, "committing");
-}
-
-/* W7 */
-static void intake_base_missing(struct repl_follower *f)
-{
-	struct mono_ns now = clock_now(f->env->clock);
-
-	if (f->base_missing.v == 0)
-		f->base_missing = now;
-	if (now.v - f->base_missing.v < BASE_WAIT_NS) {
-		follower_arm(f, BASE_POLL_NS);
-		return;
 	}
-	f->wants_full = true;
-	follower_fail(f, -ERR_NOT_FOUND, "the base of this clone is not in this store");
 }
 
 /* One ACK for all that moved since the last: it runs once per turn of the loop. */

@@ -92,7 +92,7 @@ struct group {
 	struct repl_source *fetch_source; /* J4: somebody fetches our tail */
 	struct repl_follower *follower;
 	bool follower_fetches;
-	bool want_full; /* the follower cannot apply what it has: copy */
+	struct mono_ns base_missing; /* since when the follower has no use for a CLONE; 0: it has */
 	uint64_t follower_epoch;
 	enum repl_state follower_state;
 	struct mono_ns follow_next; /* back-off after a refusal */

@@ -19,6 +19,7 @@
 #define W_CLOSE 4u
 #define FOLLOW_RETRY_MS 100u
 #define TAIL_AGAIN_MS 50u
+#define BASE_WAIT_MS 3000u /* for the base of a clone, before it is copied whole */
 
 static void group_close_follower(struct group *g);
 static void group_follower_progress(struct group *g);
@@ -64,7 +65,7 @@ static void group_follow_from(struct group *g, uint32_t site, enum repl_purpose 
 		return;
 	memcpy(spec.name, g->name, sizeof(spec.name));
 	spec.epoch = (struct epoch){g->view.epoch, g->view.primary_incarnation, g->view.primary};
-	spec.want_full = g->want_full;
+	spec.want_full = g->base_missing.v != 0 && now - g->base_missing.v >= BASE_WAIT_MS * MS_NS;
 	if (repl_follow(c->repl, &spec, c->store, &g->follower) < 0) {
 		g->follower = NULL;
 		g->follow_next.v = now + FOLLOW_RETRY_MS * MS_NS;
@@ -251,7 +252,7 @@ static void group_follower_progress(struct group *g)
 	repl_follower_status(g->follower, &fs);
 	g->follower_state = fs.state;
 	if (fs.state == REPL_STREAMING)
-		g->want_full = false;
+		g->base_missing.v = 0;
 	over = fs.state == REPL_REFUSED || fs.state == REPL_FAILED || fs.state == REPL_CLOSED ||
 	       fs.state == REPL_DONE || fs.state == REPL_FORKED;
 	if (!over)
@@ -264,7 +265,8 @@ static void group_follower_progress(struct group *g)
 			"the group stops at this site; an operator must decide",
 			g->name);
 	}
-	g->want_full = g->want_full || fs.wants_full;
+	if (fs.wants_full && g->base_missing.v == 0)
+		g->base_missing = clock_now(g->c->env->clock);
 	if (fs.state == REPL_FAILED)
 		log_warn(g->c->env->log, "volume",
 			 "group %s: following failed (%s): attaching again", g->name,

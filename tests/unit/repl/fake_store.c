@@ -8,6 +8,7 @@
 #include "engine/base/crc.h"
 #include "engine/base/err.h"
 #include "engine/port/clock.h"
+#include "engine/store/snapshot.h"
 
 #define RECORDS_MAX 8192u
 #define VOLS 4u
@@ -64,7 +65,7 @@ struct store {
 	struct replica *visible, *staging;
 	struct record_pool *pool;
 	uint64_t limit, slow_ns;
-	struct lsn base_missing; /* 0: no */
+	bool base_missing;
 };
 
 static void store_step(struct op *op);
@@ -129,9 +130,14 @@ void fake_store_fail(struct store *s)
 	s->failed = true;
 }
 
-void fake_store_base_missing(struct store *s, struct lsn lsn)
+void fake_store_base_missing(struct store *s)
 {
-	s->base_missing = lsn;
+	s->base_missing = true;
+}
+
+int replica_clone_check(struct store *s, const struct uuid *group, const struct uuid *snapshot)
+{
+	return s->base_missing ? -ERR_NOT_FOUND : 0;
 }
 
 void fake_store_limit(struct store *s, uint64_t journal_bytes)
@@ -427,9 +433,6 @@ int replica_commit(struct replica *r, struct lsn lsn)
 			continue;
 		if (f->view.end.v > lsn.v)
 			break;
-		if (r == r->s->visible && r->s->base_missing.v != 0 &&
-		    f->view.end.v > r->s->base_missing.v)
-			return -ERR_NOT_FOUND;
 		apply(r, f);
 		r->commit = f->view.end;
 	}
@@ -645,6 +648,17 @@ struct record *fake_volume_record(struct replica *r, struct env *env, uint32_t s
 
 	body.uuid.b[0] = (uint8_t)(slot + 1);
 	spec.body_bytes = record_volume_encode(&body, bytes);
+	return append(r, rec, &spec);
+}
+
+struct record *fake_clone_record(struct replica *r, struct env *env)
+{
+	struct record *rec = record_take(r->s->pool, env->bufs);
+	struct record_clone body = {.source.b = {7}, .snapshot.b = {8}};
+	uint8_t bytes[RECORD_BODY_BYTES_MAX];
+	struct record_spec spec = {.type = RECORD_CLONE, .body = bytes};
+
+	spec.body_bytes = record_clone_encode(&body, bytes);
 	return append(r, rec, &spec);
 }
 

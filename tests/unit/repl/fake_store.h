@@ -17,8 +17,8 @@
 struct store *fake_store_open(struct env *env);
 void fake_store_close(struct store *s);
 void fake_store_fail(struct store *s);
-/* The visible replica cannot commit beyond lsn: -ERR_NOT_FOUND (a clone without its base). */
-void fake_store_base_missing(struct store *s, struct lsn lsn);
+/* No snapshot that a CLONE record begins with is here. */
+void fake_store_base_missing(struct store *s);
 /* Journal space: appends beyond trim + bytes answer -ERR_JOURNAL_FULL until fake_trim. */
 void fake_store_limit(struct store *s, uint64_t journal_bytes);
 /* Slow down imports and base reads: so many ns each. */
@@ -35,6 +35,7 @@ struct record *fake_epoch_record(struct replica *r, struct env *env, struct epoc
 				 uint64_t last_forced);
 struct record *fake_volume_record(struct replica *r, struct env *env, uint32_t slot,
 				  uint64_t blocks);
+struct record *fake_clone_record(struct replica *r, struct env *env);
 struct record *fake_write_record(struct replica *r, struct env *env, uint32_t volume,
 				 uint64_t block, uint32_t count, uint64_t value);
 

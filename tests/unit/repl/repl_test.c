@@ -393,32 +393,36 @@ START_TEST(another_chain_at_the_common_lsn_stops_the_group)
 }
 END_TEST
 
-/* A clone whose base is not here: a full copy is asked for, though the histories agree. */
-START_TEST(a_record_that_cannot_be_applied_leads_to_a_full_copy)
+/* A clone whose base is not here is not taken, and so not acknowledged; a full copy is asked for, though
+ * the histories agree. */
+START_TEST(a_clone_without_its_base_is_refused_and_then_copied)
 {
 	struct repl_follower_status fs;
+	struct repl_source_status ss;
+	struct lsn before;
 	struct pair p;
 
 	pair_open(&p, 23);
 	pair_wait_up(&p);
 	primary(&p, 10);
 	in_sync(&p);
-	fake_store_base_missing(p.b.store, committed(&p, &p.b));
+	before = committed(&p, &p.b);
+	fake_store_base_missing(p.b.store);
+	site_took(&p.a, fake_clone_record(site_replica(&p, &p.a), p.a.env));
 	site_write(&p, &p.a, 5, 3);
-	pair_run(&p, 50);
-	site_commit(&p, &p.a);
-	pair_run(&p, 2000);
-	repl_follower_status(p.b.follower, &fs);
-	ck_assert_int_eq(fs.state, REPL_STREAMING); /* its base may still come */
-	ck_assert(!fs.wants_full);
 	site_wait(&p, &p.b, REPL_FAILED);
 	repl_follower_status(p.b.follower, &fs);
 	ck_assert(fs.wants_full);
+	repl_source_status(p.a.source, &ss);
+	ck_assert_uint_le(ss.durable.v, before.v);
 	site_unfollow(&p, &p.b);
+	site_follow(&p, &p.b, &p.a, REPL_STREAM);
+	site_wait(&p, &p.b, REPL_FAILED);
+	site_unfollow(&p, &p.b);
+	pair_run(&p, 50);
+	site_commit(&p, &p.a);
 	p.b.want_full = true;
 	site_follow(&p, &p.b, &p.a, REPL_STREAM);
-	site_wait(&p, &p.b, REPL_STAGING);
-	fake_store_base_missing(p.b.store, (struct lsn){0}); /* what is visible is the copy, soon */
 	site_wait(&p, &p.b, REPL_STREAMING);
 	pair_run(&p, 100);
 	repl_follower_status(p.b.follower, &fs);
@@ -677,7 +681,7 @@ int main(void)
 	tcase_add_test(t, a_source_of_another_epoch_is_refused);
 	tcase_add_test(t, an_attach_that_is_refused_says_so);
 	tcase_add_test(t, another_chain_at_the_common_lsn_stops_the_group);
-	tcase_add_test(t, a_record_that_cannot_be_applied_leads_to_a_full_copy);
+	tcase_add_test(t, a_clone_without_its_base_is_refused_and_then_copied);
 	tcase_add_test(t, a_fetch_takes_the_longer_journal);
 	tcase_add_test(t, a_fetch_from_a_fork_takes_and_cuts_nothing);
 	tcase_add_test(t, a_full_journal_at_the_follower_delays_and_loses_nothing);
