@@ -286,6 +286,18 @@ static uint64_t io_latency(struct sim_disk *d, const struct disk_req *req)
 	return (ns + prng_below(&d->world->prng_disk, d->jitter_ns + 1)) * d->slow;
 }
 
+static void io_choose_place(struct sim_disk *d, struct sim_io *io)
+{
+	struct sim_disk_faults *f = &d->faults;
+	bool shift = f->misdirect_nth > 0 && io->req->kind == DISK_WRITE && --f->misdirect_nth == 0;
+
+	if (io->req->kind == DISK_WRITE && f->misdirect_ppm > 0 &&
+	    prng_ppm(&d->world->prng_disk, f->misdirect_ppm))
+		shift = true;
+	if (shift && io->req->off + io->req->bytes + SIM_DISK_CHUNK <= d->disk.bytes)
+		io->shift = SIM_DISK_CHUNK;
+}
+
 /* Which fault hits this request; false: it never completes. */
 static bool io_choose_faults(struct sim_disk *d, struct sim_io *io)
 {
@@ -308,10 +320,7 @@ static bool io_choose_faults(struct sim_disk *d, struct sim_io *io)
 				f->fail_nth = 0;
 		}
 	}
-	if (req->kind == DISK_WRITE && f->misdirect_ppm > 0 &&
-	    prng_ppm(&d->world->prng_disk, f->misdirect_ppm) &&
-	    req->off + req->bytes + SIM_DISK_CHUNK <= d->disk.bytes)
-		io->shift = SIM_DISK_CHUNK;
+	io_choose_place(d, io);
 	return !f->stuck;
 }
 
@@ -371,15 +380,27 @@ static bool bit_test_set(uint8_t *bits, uint64_t i)
 	return was;
 }
 
+/* By the mask: all of it or nothing; by the seed: what a sector's chance is. */
+static uint32_t crash_ppm(struct sim_disk *d, uint32_t by_seed)
+{
+	uint32_t unit = d->faults.crash_units++;
+
+	if (!d->faults.crash_by_mask)
+		return by_seed;
+	return (d->faults.crash_mask >> unit % 64) & 1 ? 1000000 : 0;
+}
+
 /* Newest first: a sector's fate is decided by the first version kept. */
 static void crash_undo_one(struct sim_disk *d, const struct sim_undo *u, uint8_t *decided)
 {
+	uint32_t ppm = u->old != NULL ? crash_ppm(d, d->faults.torn_ppm) : 0;
+
 	for (uint64_t i = 0; i < u->bytes; i += SIM_SECTOR) {
 		uint64_t s = (u->off + i) / SIM_SECTOR;
 
 		if ((decided[s / 8] >> (s % 8)) & 1)
 			continue;
-		if (u->old == NULL || prng_ppm(&d->world->prng_disk, d->faults.torn_ppm)) {
+		if (u->old == NULL || prng_ppm(&d->world->prng_disk, ppm)) {
 			bit_test_set(decided, s);
 			continue;
 		}
@@ -393,7 +414,7 @@ static void crash_in_flight_one(struct sim_disk *d, const struct sim_io *io, uin
 	uint64_t off = io->req->off + io->shift;
 	/* most often a write is wholly there or wholly not */
 	uint64_t fate = prng_below(&d->world->prng_disk, 4);
-	uint32_t ppm = fate == 0 ? 0 : fate == 1 ? 1000000 : d->faults.torn_ppm;
+	uint32_t ppm = crash_ppm(d, fate == 0 ? 0 : fate == 1 ? 1000000 : d->faults.torn_ppm);
 
 	for (uint32_t k = 0; k < io->req->iov_count; k++) {
 		const uint8_t *p = io->req->iov[k].iov_base;
@@ -414,6 +435,7 @@ static void crash_power(struct sim_disk *d)
 	uint8_t *decided = calloc(1, d->disk.bytes / SIM_SECTOR / 8 + 1);
 
 	assert(decided != NULL);
+	d->faults.crash_units = 0;
 	LIST_FOR_EACH(l, &d->in_flight) {
 		const struct sim_io *io = container_of(l, struct sim_io, link);
 

@@ -29,8 +29,14 @@ struct sim_disk_faults {
 	bool stuck;		/* requests are held back until it is cleared (sim_disk_unstick) */
 	bool lie_flush;		/* flushes and FUA promise and do nothing (canary) */
 	uint32_t misdirect_ppm; /* a write lands 64 KiB further */
+	uint64_t misdirect_nth; /* the nth write from now on does (1: the next; 0: none) */
 	uint32_t torn_ppm;	/* of sectors of undurable writes kept at a crash; default 500000 */
-	bool discard_zeroes;	/* a discard clears; else it leaves the content */
+	/* At a crash the fate of each undurable write is a bit: in flight first, then the newest first;
+	 * crash_units tells how many there were. */
+	bool crash_by_mask;
+	uint64_t crash_mask;
+	uint32_t crash_units;
+	bool discard_zeroes; /* a discard clears; else it leaves the content */
 };
 
 struct sim_disk_counts {

@@ -149,11 +149,8 @@ int rb_start(struct rb *b)
 	return rc;
 }
 
-static void extents_make(struct rb *b, struct record_extent *e, uint32_t count,
-			 uint32_t *ret_payload)
+static void extents_make(struct rb *b, struct record_extent *e, uint32_t count)
 {
-	uint32_t payload = 0;
-
 	for (uint32_t i = 0; i < count; i++) {
 		uint32_t kind = rb_random(b) % 8, n = 1 + (uint32_t)rb_random(b) % 12;
 
@@ -165,32 +162,31 @@ static void extents_make(struct rb *b, struct record_extent *e, uint32_t count,
 		if (rb_random(b) % 2 == 0)
 			e[i].block %= 100; /* a hot range */
 		e[i].count = n < RB_BLOCKS - e[i].block ? n : (uint32_t)(RB_BLOCKS - e[i].block);
-		e[i].payload_block = e[i].kind == EXTENT_DATA ? payload : 0;
-		payload += e[i].kind == EXTENT_DATA ? e[i].count : 0;
 	}
-	*ret_payload = payload;
 }
 
-int rb_append(struct rb *b)
+int rb_append_extents(struct rb *b, struct record_extent *e, uint32_t count)
 {
-	struct record_extent e[RB_EXTENTS_MAX];
-	uint32_t crcs[RECORD_PAYLOAD_BLOCKS_MAX], payload, at = 0;
-	struct record_spec spec = {.type = RECORD_WRITE, .extents = e, .crcs = crcs};
+	uint32_t crcs[RECORD_PAYLOAD_BLOCKS_MAX], payload = 0, at = 0;
+	struct record_spec spec = {
+		.type = RECORD_WRITE, .extents = e, .extent_count = count, .crcs = crcs};
 	struct record *r = record_take(replica_records(b->r), b->f->env->bufs);
 	struct buf *buf;
 	int rc;
 
 	if (r == NULL)
 		return -ERR_POOL_EMPTY;
-	spec.extent_count = 1 + (uint32_t)rb_random(b) % RB_EXTENTS_MAX;
-	extents_make(b, e, spec.extent_count, &payload);
+	for (uint32_t i = 0; i < count; i++) {
+		e[i].payload_block = e[i].kind == EXTENT_DATA ? payload : 0;
+		payload += e[i].kind == EXTENT_DATA ? e[i].count : 0;
+	}
 	spec.payload_blocks = payload;
 	buf = payload > 0 ? buf_take(b->f->env->bufs, payload * BLOCK_BYTES) : NULL;
 	if (payload > 0 && buf == NULL) {
 		record_unref(&r);
 		return -ERR_POOL_EMPTY;
 	}
-	for (uint32_t i = 0; i < spec.extent_count; i++) {
+	for (uint32_t i = 0; i < count; i++) {
 		for (uint32_t k = 0; e[i].kind == EXTENT_DATA && k < e[i].count; k++, at++) {
 			pattern(buf->data + at * BLOCK_BYTES, b->count + 1, e[i].volume,
 				e[i].block + k);
@@ -203,6 +199,15 @@ int rb_append(struct rb *b)
 	rc = append_spec(b, r, &spec);
 	record_unref(&r);
 	return rc;
+}
+
+int rb_append(struct rb *b)
+{
+	struct record_extent e[RB_EXTENTS_MAX];
+	uint32_t count = 1 + (uint32_t)rb_random(b) % RB_EXTENTS_MAX;
+
+	extents_make(b, e, count);
+	return rb_append_extents(b, e, count);
 }
 
 static bool stopped(const struct rb *b)
@@ -280,18 +285,21 @@ static uint32_t model_writer(const struct rb *b, uint32_t volume, uint64_t block
 	return 0;
 }
 
-void rb_check_blocks(struct rb *b, uint32_t volume, uint32_t block, uint32_t count)
+int rb_compare_blocks(struct rb *b, uint32_t volume, uint32_t block, uint32_t count)
 {
 	static uint8_t data[IO_BYTES_MAX] __attribute__((aligned(4096)));
 	struct replica_read rd = {.volume = volume, .block = block, .count = count, .data = data};
 	uint8_t want[BLOCK_BYTES];
 	struct replica_status st;
 	struct fake_wait wait;
+	int rc;
 
 	replica_status(b->r, &st);
 	fake_arm_on(b->f->env, &wait, &rd.done);
 	replica_read(b->r, &rd);
-	ck_assert_int_eq(fake_wait(b->f, &wait), 0);
+	rc = fake_wait(b->f, &wait);
+	if (rc < 0)
+		return rc;
 	for (uint32_t i = 0; i < count; i++) {
 		uint32_t writer = model_writer(b, volume, block + i, st.commit.v);
 
@@ -302,6 +310,12 @@ void rb_check_blocks(struct rb *b, uint32_t volume, uint32_t block, uint32_t cou
 			      "volume %u block %u: want record %u, got %u", volume, block + i,
 			      writer, *(uint32_t *)(void *)(data + i * BLOCK_BYTES + 8));
 	}
+	return 0;
+}
+
+void rb_check_blocks(struct rb *b, uint32_t volume, uint32_t block, uint32_t count)
+{
+	ck_assert_int_eq(rb_compare_blocks(b, volume, block, count), 0);
 }
 
 void rb_check_content(struct rb *b)

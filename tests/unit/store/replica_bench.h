@@ -42,6 +42,8 @@ int rb_start(struct rb *b);
 int rb_reopen(struct rb *b); /* store_open and replica_find */
 /* Append one random data record: replica_append's answer. */
 int rb_append(struct rb *b);
+/* The same with these extents (payload_block is set here). */
+int rb_append_extents(struct rb *b, struct record_extent *e, uint32_t count);
 int rb_append_note(struct rb *b);
 int rb_volume(struct rb *b, enum record_volume_op op, uint32_t slot, uint64_t bytes);
 /* n appends, with time passing between, committing what is durable; stops when the disk did. */
@@ -52,6 +54,8 @@ void rb_crash(struct rb *b);
 void rb_check(struct rb *b);
 void rb_check_content(struct rb *b);
 /* Read `count` blocks; asserts success and content. */
+/* The same for a disk that is not trusted: 0 and the right content, or why it could not be read. */
+int rb_compare_blocks(struct rb *b, uint32_t volume, uint32_t block, uint32_t count);
 void rb_check_blocks(struct rb *b, uint32_t volume, uint32_t block, uint32_t count);
 
 #endif
