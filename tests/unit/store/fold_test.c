@@ -10,8 +10,11 @@
 #include "engine/base/counters.h"
 #include "engine/base/crc.h"
 #include "engine/base/err.h"
+#include "engine/store/map_edit.h"
 #include "engine/store/replica.h"
+#include "engine/store/replica_fold.h"
 #include "engine/store/store.h"
+#include "engine/store/store_parts.h"
 #include "tests/unit/store/check_bench.h"
 
 #define VOLUME_BLOCKS (1ull << 20) /* 4 GiB: 2048 leaves */
@@ -398,6 +401,82 @@ START_TEST(base_block_that_replaces_a_streamed_one_is_found)
 }
 END_TEST
 
+static void import_blocks(struct wide *w, struct replica *staging, uint32_t first, uint32_t count)
+{
+	static uint8_t data[16 * BLOCK_BYTES] __attribute__((aligned(4096)));
+	uint32_t crcs[16];
+	struct replica_import im = {.block = first, .count = count, .data = data, .crcs = crcs};
+	struct fake_wait wait;
+
+	for (uint32_t i = 0; i < count; i++) {
+		w->model[first + i] = 500 + first + i;
+		block_fill(data + i * BLOCK_BYTES, w->model[first + i]);
+		crcs[i] = crc32c(data + i * BLOCK_BYTES, BLOCK_BYTES);
+	}
+	fake_arm_on(w->f->env, &wait, &im.done);
+	replica_stage_import(staging, &im);
+	ck_assert_int_eq(fake_wait(w->f, &wait), 0);
+}
+
+/* Another tree on the root of the staging one, as a snapshot would have it. */
+static struct map *share_tree(struct wide *w, struct replica *staging)
+{
+	struct volume_root root = {.volume = {.bytes = VOLUME_BLOCKS * BLOCK_BYTES}};
+	struct fake_wait wait;
+	struct map *m;
+
+	store_checkpoint(w->s, fake_arm(w->f, &wait));
+	ck_assert_int_eq(fake_wait(w->f, &wait), 0);
+	ck_assert_int_eq(map_root_share(replica_map(staging, 0), &root), 0);
+	ck_assert_int_eq(map_open(w->s, &root, &m), 0);
+	return m;
+}
+
+/* Redirected, then copied up; what the other trees have stays theirs. */
+START_TEST(base_blocks_go_beside_what_other_trees_share)
+{
+	struct wide *w = wide_open(6, 128 << 20, 0);
+	static struct replica_volume volumes[VOLUMES_MAX];
+	struct replica_stage_spec spec = {.volumes = volumes};
+	struct replica *staging = NULL;
+	struct replica_status st;
+	struct fake_wait wait;
+	struct map *trees[3];
+
+	replica_status(w->r, &st);
+	spec.begin = st.commit;
+	spec.chain = st.tail_chain;
+	spec.volume_count = replica_volumes(w->r, volumes, VOLUMES_MAX);
+	replica_stage_begin(w->s, &w->group, "wide", &spec, &staging, fake_arm(w->f, &wait));
+	ck_assert_int_eq(fake_wait(w->f, &wait), 0);
+	import_blocks(w, staging, 0, 4);
+	trees[0] = share_tree(w, staging);
+	import_blocks(w, staging, 4, 2);
+	trees[1] = share_tree(w, staging);
+	import_blocks(w, staging, 6, 1);
+	trees[2] = share_tree(w, staging);
+	import_blocks(w, staging, 7, 9);
+	ck_assert_uint_eq(map_used_bytes(replica_map(staging, 0)), 16 * BLOCK_BYTES);
+	for (int i = 0; i < 3; i++) {
+		static const uint64_t blocks[3] = {4, 6, 7};
+
+		ck_assert_uint_eq(map_used_bytes(trees[i]), blocks[i] * BLOCK_BYTES);
+		map_discard(&trees[i]);
+	}
+	replica_stage_switch(w->s, &w->group, fake_arm(w->f, &wait));
+	ck_assert_int_eq(fake_wait(w->f, &wait), 0);
+	w->r = replica_find(w->s, &w->group);
+	check_range(w, 0, 32);
+	fake_run_for(w->f, 2 * SEC_NS); /* the trees are given back */
+	fold_now(w);
+	wide_crash(w);
+	check_bench_clean(w->f);
+	wide_reopen(w);
+	check_range(w, 0, 32);
+	wide_close(&w);
+}
+END_TEST
+
 START_TEST(full_store_stops_folding_and_a_discard_frees_it)
 {
 	struct wide *w = wide_open(5, 64 << 20, 0);
@@ -445,6 +524,7 @@ int main(void)
 	tcase_add_test(c, neighbours_lie_side_by_side_and_the_map_is_cheap);
 	tcase_add_test(c, base_block_never_replaces_a_streamed_one);
 	tcase_add_test(c, base_block_that_replaces_a_streamed_one_is_found);
+	tcase_add_test(c, base_blocks_go_beside_what_other_trees_share);
 	tcase_add_test(c, full_store_stops_folding_and_a_discard_frees_it);
 	suite_add_tcase(suite, c);
 	runner = srunner_create(suite);
