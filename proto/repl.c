@@ -54,6 +54,9 @@ static const struct kind_rule kind_rules[] = {
 	{FRAME_BASE, ON_BULK, 20, FRAME_BASE_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX, "BASE"},
 	{FRAME_BASE_ACK, ON_BULK, FRAME_NUMBER_BYTES, FRAME_NUMBER_BYTES, 0, "BASE_ACK"},
 	{FRAME_BASE_END, ON_BULK, FRAME_NUMBER_BYTES, FRAME_NUMBER_BYTES, 0, "BASE_END"},
+	{FRAME_REPAIR_ASK, ON_BULK, FRAME_REPAIR_BYTES, FRAME_REPAIR_BYTES, 0, "REPAIR_ASK"},
+	{FRAME_REPAIR_TOLD, ON_BULK, FRAME_REPAIRED_BYTES, FRAME_REPAIRED_BYTES, BLOCK_BYTES,
+	 "REPAIR_TOLD"},
 };
 
 static const struct kind_rule *kind_rule(uint32_t kind);
@@ -427,6 +430,58 @@ int frame_base_decode(const uint8_t *in, uint32_t bytes, uint32_t payload_bytes,
 		return -ERR_PROTOCOL;
 	for (uint32_t i = 0; i < ret->count; i++)
 		ret->crcs[i] = get_u32(&c);
+	return whole(&c);
+}
+
+uint32_t frame_repair_encode(uint8_t out[FRAME_REPAIR_BYTES], const struct frame_repair *m)
+{
+	struct cursor c;
+
+	cursor_init(&c, out, FRAME_REPAIR_BYTES);
+	put_u64(&c, m->question);
+	put_u64(&c, m->block);
+	put_u32(&c, m->volume);
+	put_u32(&c, m->crc);
+	put_bytes(&c, m->snapshot.b, sizeof(m->snapshot.b));
+	return used(&c, out);
+}
+
+int frame_repair_decode(const uint8_t *in, uint32_t bytes, struct frame_repair *ret)
+{
+	struct cursor c;
+
+	cursor_init_read(&c, in, bytes);
+	ret->question = get_u64(&c);
+	ret->block = get_u64(&c);
+	ret->volume = get_u32(&c);
+	ret->crc = get_u32(&c);
+	get_bytes(&c, ret->snapshot.b, sizeof(ret->snapshot.b));
+	if (ret->volume >= VOLUMES_MAX || ret->block > (1ull << 48))
+		return -ERR_PROTOCOL;
+	return whole(&c);
+}
+
+uint32_t frame_repaired_encode(uint8_t out[FRAME_REPAIRED_BYTES], const struct frame_repaired *m)
+{
+	struct cursor c;
+
+	assert(m->rc <= 0);
+	cursor_init(&c, out, FRAME_REPAIRED_BYTES);
+	put_u64(&c, m->question);
+	put_u32(&c, (uint32_t)m->rc);
+	return used(&c, out);
+}
+
+int frame_repaired_decode(const uint8_t *in, uint32_t bytes, uint32_t payload_bytes,
+			  struct frame_repaired *ret)
+{
+	struct cursor c;
+
+	cursor_init_read(&c, in, bytes);
+	ret->question = get_u64(&c);
+	ret->rc = (int32_t)get_u32(&c);
+	if (ret->rc > 0 || ret->rc < -4096 || payload_bytes != (ret->rc == 0 ? BLOCK_BYTES : 0))
+		return -ERR_PROTOCOL;
 	return whole(&c);
 }
 

@@ -49,6 +49,9 @@ enum frame_kind {
 	FRAME_BASE = 32,     /* source: blocks of a base */
 	FRAME_BASE_ACK = 33, /* follower: bytes taken in */
 	FRAME_BASE_END = 34, /* source: all sent; lsn = what covers every block read */
+
+	FRAME_REPAIR_ASK = 35,	/* either side, if the other has the feature: give me this block */
+	FRAME_REPAIR_TOLD = 36, /* its answer: one block, or why not */
 };
 
 struct frame_header {
@@ -79,6 +82,9 @@ const char *frame_kind_name(enum frame_kind kind);
  * Messages: X_encode fills `out` (X_BYTES_MAX long) and returns the bytes used; X_decode returns 0
  * or -ERR_PROTOCOL.  Text comes out terminated and printable.
  */
+
+/* Bits of frame_hello.features: what is not set by the other side is not sent to it. */
+#define REPL_FEATURE_REPAIR 1ull
 
 #define FRAME_HELLO_BYTES 96u
 struct frame_hello {
@@ -187,6 +193,28 @@ struct frame_base {
 uint32_t frame_base_encode(uint8_t out[FRAME_BASE_BYTES_MAX], const struct frame_base *m);
 MUST_CHECK int frame_base_decode(const uint8_t *in, uint32_t bytes, uint32_t payload_bytes,
 				 struct frame_base *ret);
+
+/* REPAIR_ASK: a block of the group in the header, as it must be. */
+#define FRAME_REPAIR_BYTES 40u
+struct frame_repair {
+	uint64_t question;
+	uint64_t block;
+	uint32_t volume;      /* slot */
+	uint32_t crc;	      /* CRC32C of the block wanted */
+	struct uuid snapshot; /* zero: the live volumes */
+};
+uint32_t frame_repair_encode(uint8_t out[FRAME_REPAIR_BYTES], const struct frame_repair *m);
+MUST_CHECK int frame_repair_decode(const uint8_t *in, uint32_t bytes, struct frame_repair *ret);
+
+/* REPAIR_TOLD: payload is the block when rc is 0, else nothing. */
+#define FRAME_REPAIRED_BYTES 12u
+struct frame_repaired {
+	uint64_t question;
+	int32_t rc;
+};
+uint32_t frame_repaired_encode(uint8_t out[FRAME_REPAIRED_BYTES], const struct frame_repaired *m);
+MUST_CHECK int frame_repaired_decode(const uint8_t *in, uint32_t bytes, uint32_t payload_bytes,
+				     struct frame_repaired *ret);
 
 /* One number: WANT_FULL (nothing: 0), COMMIT (head LSN), BASE_ACK and BASE_END (bytes in all),
  * FETCH_END (commit). */

@@ -170,6 +170,7 @@ static int site_open_repl(struct site *s)
 			       .peer_count = s->o.peer_count,
 			       .groups_max = s->o.groups_max != 0 ? s->o.groups_max : 256,
 			       .mutant = s->o.repl_mutant,
+			       .local = s->store,
 			       .wake = conductor_op(s->conductor)};
 
 	if (s->o.replication_listen == NULL)

@@ -64,6 +64,7 @@ void peer_init(struct repl_peer *p, struct repl *r, const struct repl_peer_opts 
 	list_init(&p->followers);
 	list_init(&p->sources);
 	list_init(&p->attaches);
+	repair_init(p);
 	for (uint32_t i = 0; i < PEER_BUCKETS; i++) {
 		list_init(&p->follower_buckets[i]);
 		list_init(&p->source_buckets[i]);
@@ -128,6 +129,7 @@ static void peer_tick(struct repl_peer *p)
 		peer_down(p, "the handshake did not end in time");
 	if (p->state != PEER_UP)
 		return;
+	repair_tick(p, now);
 	for (uint32_t k = 0; k < FRAME_CONN_COUNT; k++) {
 		struct conn *c = p->conns[k];
 		struct frame_header h = {.kind = FRAME_KEEPALIVE, .session = p->session};
@@ -220,6 +222,7 @@ static bool peer_shake_one(struct repl_peer *p, uint32_t k)
 	conn_set_kind(p->conns[k], (enum frame_conn)k);
 	p->store = hello.store;
 	p->incarnation = hello.incarnation;
+	p->features = hello.features;
 	p->shaken[k] = true;
 	return true;
 }
@@ -263,6 +266,7 @@ void peer_take_hello(struct repl_peer *p, struct conn **c, const struct frame_he
 		p->incarnation = hello->incarnation;
 		memset(p->shaken, 0, sizeof(p->shaken));
 	}
+	p->features = hello->features;
 	repl_hello(p->repl, hello->conn, hello->session, &answer);
 	answer.version_min = answer.version_max =
 		hello->version_max < REPL_VERSION_MAX ? hello->version_max : REPL_VERSION_MAX;
@@ -328,6 +332,7 @@ void peer_down(struct repl_peer *p, const char *why)
 				  was_up && p->repl->closing ? CLOSE_LINGER_MS : 0);
 	peer_end_members(&p->followers, follower_session_ended);
 	peer_end_members(&p->sources, source_session_ended);
+	repair_session_ended(p);
 	while ((link = list_pop_front(&p->attaches)) != NULL)
 		free(container_of(link, struct attach_pending, link));
 	p->attach_count = 0;
@@ -409,6 +414,10 @@ static int peer_dispatch(struct repl_peer *p, const struct conn_frame *f)
 	case FRAME_BASE_END:
 		m = find_member(p->follower_buckets, &f->h);
 		return m != NULL ? follower_frame(m, f) : 0; /* P4 */
+	case FRAME_REPAIR_ASK:
+		return repair_asked(p, f);
+	case FRAME_REPAIR_TOLD:
+		return repair_told(p, f);
 	case FRAME_HELLO:
 	case FRAME_HELLO_OK:
 	case FRAME_REFUSE:

@@ -17,6 +17,18 @@
 #define REPL_CONNS_PENDING_MAX (REPL_PEERS_MAX * FRAME_CONN_COUNT + 3u)
 #define REPL_STALL_NS (10ull * SEC_NS) /* a follower that cannot take a frame for so long fails */
 
+/* A block being read for the peer. */
+struct repair_serve {
+	struct op op;
+	struct repl_peer *peer;
+	bool busy;
+	uint64_t session, question;
+	struct uuid group;
+	uint32_t crc, found;
+	struct buf *buf;
+	struct replica_read read;
+};
+
 enum peer_state {
 	PEER_IDLE,	 /* no connection; the connector waits for retry_at */
 	PEER_CONNECTING, /* some of the three are connected or handshaken */
@@ -51,6 +63,13 @@ struct repl_peer {
 	struct list follower_buckets[PEER_BUCKETS], source_buckets[PEER_BUCKETS];
 	struct list attaches; /* not answered yet, oldest first */
 	uint32_t attach_count;
+
+	/* repair.c */
+	uint64_t features;  /* of the other side */
+	uint64_t questions; /* asked in this boot */
+	struct list asked;  /* repl_repair.link */
+	uint32_t question_count;
+	struct repair_serve serves[REPL_REPAIRS_MAX];
 };
 
 /* A source or follower as its peer sees it. */
@@ -129,6 +148,16 @@ void repl_wake(struct repl *r);
 /* Keep the journal of `replica` from where its slowest source reads. */
 void repl_pin(struct repl *r, struct replica *replica);
 void repl_check_closed(struct repl *r); /* a source or follower was freed */
+
+/* repair.c */
+struct conn_frame;
+void repair_init(struct repl_peer *p);
+bool repair_is_idle(const struct repl_peer *p); /* nothing is read for the peer */
+void repair_tick(struct repl_peer *p, struct mono_ns now);
+void repair_session_ended(struct repl_peer *p);
+int repair_asked(struct repl_peer *p, const struct conn_frame *f);
+int repair_told(struct repl_peer *p, const struct conn_frame *f);
+struct repl_peer *repl_find_peer(const struct repl *r, uint32_t site); /* repl.c */
 
 /* source.c, follower.c: frames of the group session.  0: done with it; -ERR_AGAIN: show it again
  * after the member woke the peer; the rest ends in the member's own state. */

@@ -31,7 +31,6 @@ static void repl_accepted(struct repl *r);
 static void repl_pending(struct repl *r);
 static void repl_reap(struct repl *r);
 static bool repl_first_frame(struct repl *r, struct conn *c);
-static struct repl_peer *repl_find_peer(const struct repl *r, uint32_t site);
 static bool opts_valid(const struct repl_opts *o);
 
 int repl_open(struct env *env, const struct repl_opts *opts, struct repl **ret_repl)
@@ -120,10 +119,13 @@ void repl_check_closed(struct repl *r)
 	    !list_empty(&r->all_sources) || !list_empty(&r->all_followers))
 		return;
 	for (uint32_t i = 0; i < r->peer_count; i++)
-		if (r->peers[i].op.waits != 0)
+		if (r->peers[i].op.waits != 0 || !repair_is_idle(&r->peers[i]))
 			return;
-	for (uint32_t i = 0; i < r->peer_count; i++)
+	for (uint32_t i = 0; i < r->peer_count; i++) {
 		op_unqueue(&r->peers[i].op);
+		for (uint32_t k = 0; k < REPL_REPAIRS_MAX; k++)
+			op_unqueue(&r->peers[i].serves[k].op);
+	}
 	op_unqueue(&r->op);
 	free(r); /* L2 */
 	completion_fire(done, 0);
@@ -159,7 +161,7 @@ void repl_abandon(struct repl **repl)
 
 /* --- peers and link messages --- */
 
-static struct repl_peer *repl_find_peer(const struct repl *r, uint32_t site)
+struct repl_peer *repl_find_peer(const struct repl *r, uint32_t site)
 {
 	for (uint32_t i = 0; i < r->peer_count; i++)
 		if (r->peers[i].opts.site == site)
@@ -242,6 +244,7 @@ void repl_hello(const struct repl *r, enum frame_conn conn, uint64_t session,
 		.store = r->opts.store,
 		.incarnation = r->opts.incarnation,
 		.session = session,
+		.features = r->opts.local != NULL ? REPL_FEATURE_REPAIR : 0,
 	};
 	memcpy(ret->name, r->opts.name, sizeof(ret->name));
 }

@@ -44,8 +44,9 @@ struct repl_opts {
 	const struct repl_peer_opts *peers;
 	uint32_t peer_count;
 	uint32_t groups_max;
-	struct op *wake; /* link messages, attaches, peers up or down */
-	uint32_t mutant; /* enum repl_mutant, for followers; 0 in products */
+	struct op *wake;     /* link messages, attaches, peers up or down */
+	struct store *local; /* its replicas answer peers' repairs; NULL: none does */
+	uint32_t mutant;     /* enum repl_mutant, for followers; 0 in products */
 };
 
 /* -ERR_INVALID, -ERR_IN_USE, -ERR_NOMEM.  Connects and reconnects by itself (100 ms to 1 s). */
@@ -206,6 +207,7 @@ enum repl_mutant {
 	REPL_MUTANT_SKIP_CHAIN,		/* follower does not check the chain */
 	REPL_MUTANT_ACK_WHILE_STAGING,	/* J8: durable told before the switch */
 	REPL_MUTANT_OLD_EPOCH,		/* R4: frames of an older epoch are accepted */
+	REPL_MUTANT_REPAIR_UNVERIFIED,	/* Q1: any content is given, and taken, for a bad block */
 };
 
 /* Finds the last common LSN by epoch table and chain, then START (tail) or FULL (base at the
@@ -235,5 +237,32 @@ struct repl_source_status {
 };
 void repl_source_status(const struct repl_source *s, struct repl_source_status *ret);
 void repl_source_close(struct repl_source **s); /* at once; tells the follower if the link is up */
+
+/* --- repair: one block that is bad here, from a peer --- */
+
+#define REPL_REPAIRS_MAX 8u /* questions in flight, each way and peer */
+#define REPL_REPAIR_NS SEC_NS
+
+struct repl_peer;
+
+/* Borrowed until done.  done.rc: 0, data has the checksum crc; -ERR_NOT_FOUND (it has not that
+ * content, now), -ERR_CORRUPT (bad there, too), -ERR_BUSY, -ERR_TIMEOUT, -ERR_CLOSED. */
+struct repl_repair {
+	struct completion done;
+	struct uuid group, snapshot; /* snapshot zero: the live volumes */
+	uint32_t volume, crc;
+	uint64_t block;
+	uint8_t *data; /* BLOCK_BYTES */
+	/* fields below are private */
+	struct list_link link;
+	struct repl_peer *peer; /* NULL: not asked */
+	uint64_t question;
+	struct mono_ns deadline;
+};
+/* Now, without effect and with done still armed: -ERR_CLOSED (not up), -ERR_UNSUPPORTED (an older
+ * version there), -ERR_BUSY (REPL_REPAIRS_MAX), -ERR_NOMEM. */
+MUST_CHECK int repl_repair_ask(struct repl *r, uint32_t site, struct repl_repair *q);
+/* Asked or not: nothing of it is used any more, and done does not fire. */
+void repl_repair_cancel(struct repl_repair *q);
 
 #endif

@@ -62,6 +62,10 @@ int conductor_open(struct env *env, const struct conductor_opts *opts, struct co
 		c->peers[c->peer_count++] =
 			(struct conductor_peer){.site = c->sites[i].id, .lost_at = c->boot};
 	}
+	if (repairs_open(c) < 0) {
+		free(c);
+		return -ERR_NOMEM;
+	}
 	*ret = c;
 	return 0;
 }
@@ -114,6 +118,7 @@ void conductor_abandon(struct conductor **cp)
 	while ((n = list_pop_front(&c->groups)) != NULL)
 		group_free(container_of(n, struct group, link));
 	op_unqueue(&c->op);
+	free(c->repairs);
 	free(c);
 }
 
@@ -122,6 +127,7 @@ void conductor_close(struct conductor **cp)
 	struct conductor *c = *cp;
 
 	assert(c->stopping || !c->started);
+	repairs_close(c);
 	if (timer_armed(&c->ping))
 		clock_timer_disarm(c->env->clock, &c->ping);
 	LIST_FOR_EACH(n, &c->groups) {
@@ -151,6 +157,7 @@ static void conductor_step(struct op *op)
 		return; /* wait: start */
 	}
 	conductor_failure(c);
+	repairs_tell(c);
 	if (c->repl != NULL) {
 		conductor_peers(c);
 		conductor_links(c);

@@ -170,6 +170,7 @@ struct conductor {
 	uint32_t attached; /* who must be gone before stop is done */
 	struct timer ping;
 	struct room room;
+	struct repairs *repairs;
 	struct list requests;
 	struct event events[EVENTS_KEPT];
 	uint64_t event_seq;
@@ -223,6 +224,11 @@ enum room_state room_state(struct conductor *c);
 void room_take(struct conductor *c, uint64_t begin, uint64_t end); /* blocks of one write */
 void room_harvest(struct group *g);
 void room_poll(struct conductor *c);
+
+/* repair.c */
+MUST_CHECK int repairs_open(struct conductor *c);
+void repairs_close(struct conductor *c); /* conductor_close: what is asked ends; memory stays */
+void repairs_tell(struct conductor *c);
 
 /* volume.c */
 void volume_revoke(struct volume *v);

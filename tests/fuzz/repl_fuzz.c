@@ -88,6 +88,20 @@ static void fuzz_small(const uint8_t *in, uint32_t bytes, uint8_t which)
 		    frame_base_decode(in, bytes, (bytes - 16) / 4 * 4096, &base) == 0)
 			assert(base.count <= FRAME_BASE_BLOCKS_MAX);
 		return;
+	case 5: {
+		struct frame_repair repair;
+
+		if (frame_repair_decode(in, bytes, &repair) == 0)
+			assert(repair.volume < VOLUMES_MAX);
+		return;
+	}
+	case 6: {
+		struct frame_repaired repaired;
+
+		if (frame_repaired_decode(in, bytes, BLOCK_BYTES, &repaired) == 0)
+			assert(repaired.rc == 0);
+		return;
+	}
 	default:
 		(void)!frame_number_decode(in, bytes, &number);
 	}

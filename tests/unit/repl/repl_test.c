@@ -657,6 +657,102 @@ START_TEST(the_mutant_that_counts_a_staging_replica_does)
 }
 END_TEST
 
+/* One block of a's content, asked by b; what it gave, or how it ended. */
+static int ask_block(struct pair *p, struct site *s, uint32_t crc, uint8_t data[BLOCK_BYTES])
+{
+	struct repl_repair q = {
+		.group = p->group, .volume = 0, .block = 7, .crc = crc, .data = data};
+	struct fake_wait wait;
+	int rc;
+
+	fake_arm_on(s->env, &wait, &q.done);
+	rc = repl_repair_ask(s->repl, 3 - s->id, &q);
+	return rc < 0 ? rc : fake_wait(p->f, &wait);
+}
+
+static uint32_t read_block(struct pair *p, struct site *s, uint8_t data[BLOCK_BYTES])
+{
+	struct replica_read rd = {.volume = 0, .block = 7, .count = 1, .data = data};
+	struct fake_wait wait;
+	uint32_t crc;
+
+	rd.crcs = &crc;
+	fake_arm_on(s->env, &wait, &rd.done);
+	replica_read(site_replica(p, s), &rd);
+	ck_assert_int_eq(fake_wait(p->f, &wait), 0);
+	return crc;
+}
+
+/* Q1, both ways. */
+START_TEST(a_bad_block_comes_from_the_peer_only_with_its_checksum)
+{
+	static uint8_t want[BLOCK_BYTES], got[BLOCK_BYTES];
+	struct pair p;
+	uint32_t crc;
+
+	pair_open(&p, 40);
+	pair_wait_up(&p);
+	primary(&p, 30);
+	in_sync(&p);
+	crc = read_block(&p, &p.a, want);
+	ck_assert_int_eq(ask_block(&p, &p.b, crc, got), 0);
+	ck_assert_int_eq(memcmp(got, want, sizeof(want)), 0);
+	memset(got, 0, sizeof(got));
+	ck_assert_int_eq(ask_block(&p, &p.a, crc, got), 0);
+	ck_assert_int_eq(memcmp(got, want, sizeof(want)), 0);
+	memset(got, 0, sizeof(got));
+	ck_assert_int_eq(ask_block(&p, &p.b, crc + 1, got), -ERR_NOT_FOUND);
+	for (uint32_t i = 0; i < sizeof(got); i++)
+		ck_assert_uint_eq(got[i], 0);
+	pair_close(&p);
+}
+END_TEST
+
+START_TEST(a_seeded_bug_gives_what_was_not_asked_for)
+{
+	static uint8_t got[BLOCK_BYTES];
+	struct pair p;
+
+	pair_open_mutant(&p, 41, REPL_MUTANT_REPAIR_UNVERIFIED);
+	pair_wait_up(&p);
+	primary(&p, 30);
+	in_sync(&p);
+	ck_assert_int_eq(ask_block(&p, &p.b, 12345, got), 0);
+	pair_close(&p);
+}
+END_TEST
+
+/* Q3: many at once, more than are allowed, and a session that ends with all of them open. */
+START_TEST(questions_are_bounded_and_end_with_the_session)
+{
+	static uint8_t data[REPL_REPAIRS_MAX + 1][BLOCK_BYTES];
+	struct repl_repair q[REPL_REPAIRS_MAX + 1];
+	struct fake_wait wait[REPL_REPAIRS_MAX + 1];
+	struct pair p;
+
+	pair_open(&p, 42);
+	pair_wait_up(&p);
+	primary(&p, 30);
+	world_cut(p.a.node, p.b.node, true);
+	world_cut(p.b.node, p.a.node, true);
+	for (uint32_t i = 0; i <= REPL_REPAIRS_MAX; i++) {
+		q[i] = (struct repl_repair){
+			.group = p.group, .block = i, .crc = 1, .data = data[i]};
+		fake_arm_on(p.b.env, &wait[i], &q[i].done);
+		ck_assert_int_eq(repl_repair_ask(p.b.repl, 1, &q[i]),
+				 i < REPL_REPAIRS_MAX ? 0 : -ERR_BUSY);
+	}
+	repl_repair_cancel(&q[3]);
+	repl_repair_cancel(&q[REPL_REPAIRS_MAX]); /* not asked: no effect */
+	for (uint32_t i = 0; i < REPL_REPAIRS_MAX; i++)
+		if (i != 3)
+			ck_assert_int_eq(fake_wait(p.f, &wait[i]), -ERR_CLOSED); /* drop_ms 600 */
+	ck_assert(completion_armed(&q[3].done));
+	ck_assert_int_eq(repl_repair_ask(p.b.repl, 1, &q[3]), -ERR_CLOSED);
+	pair_close(&p);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("repl");
@@ -689,6 +785,9 @@ int main(void)
 	tcase_add_test(t, closing_a_source_tells_the_follower);
 	tcase_add_test(t, link_messages_arrive_with_their_tail);
 	tcase_add_test(t, the_last_words_before_a_close_arrive);
+	tcase_add_test(t, a_bad_block_comes_from_the_peer_only_with_its_checksum);
+	tcase_add_test(t, a_seeded_bug_gives_what_was_not_asked_for);
+	tcase_add_test(t, questions_are_bounded_and_end_with_the_session);
 	tcase_add_test(t, the_mutant_that_skips_j7_loses_what_was_committed);
 	tcase_add_test(t, the_mutant_that_acknowledges_at_receipt_does);
 	tcase_add_test(t, the_mutant_that_counts_a_staging_replica_does);

@@ -53,6 +53,7 @@ static void site_open(struct pair *p, struct site *s, struct env *env, uint32_t 
 	o.wake = &s->op;
 	o.mutant = mutant;
 	s->store = fake_store_open(env);
+	o.local = s->store;
 	ck_assert_int_eq(repl_open(env, &o, &s->repl), 0);
 }
 
