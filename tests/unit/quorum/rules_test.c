@@ -153,6 +153,19 @@ START_TEST(claim_waits_for_local_io_and_for_the_longer_journal)
 }
 END_TEST
 
+START_TEST(the_no_quiesce_mutant_is_one)
+{
+	setup(2, RULES_MUTANT_NO_QUIESCE);
+	step();
+	later(5000);
+	step();
+	facts.tail = RULES_TAIL_DONE;
+	facts.local_io = true;
+	step();
+	ck_assert(effects.propose); /* R5 is broken: a claim over I/O in flight */
+}
+END_TEST
+
 START_TEST(non_member_of_the_in_sync_set_never_claims)
 {
 	setup(2, 0);
@@ -476,6 +489,7 @@ int main(void)
 	tcase_add_test(t, claim_waits_for_the_grace_after_the_last_grant);
 	tcase_add_test(t, no_lease_is_granted_and_no_frame_taken_while_a_claim_is_outstanding);
 	tcase_add_test(t, claim_waits_for_local_io_and_for_the_longer_journal);
+	tcase_add_test(t, the_no_quiesce_mutant_is_one);
 	tcase_add_test(t, non_member_of_the_in_sync_set_never_claims);
 	tcase_add_test(t, primary_drops_a_silent_peer_and_counts_it_until_the_drop_is_known);
 	tcase_add_test(t, primary_with_policy_stop_never_drops_a_silent_peer);

@@ -350,6 +350,22 @@ START_TEST(a_record_of_another_chain_is_refused)
 }
 END_TEST
 
+/* The journal itself takes nothing that does not continue its chain (store J1). */
+START_TEST(the_skip_chain_mutant_is_caught_by_the_journal)
+{
+	struct replica *made;
+	struct raw r;
+
+	made = raw_started(&r, REPL_MUTANT_SKIP_CHAIN);
+	raw_send(&r, fake_epoch_record(made, r.env, r.epoch, 0), r.epoch.number);
+	fake_corrupt_chain(made);
+	raw_send(&r, fake_volume_record(made, r.env, 0, 16), r.epoch.number);
+	ck_assert_uint_eq(raw_tail(&r), 4096);
+	raw_state(&r, REPL_FAILED, -ERR_FORK);
+	raw_close(&r);
+}
+END_TEST
+
 START_TEST(a_block_with_a_wrong_checksum_is_refused)
 {
 	struct replica *made;
@@ -504,6 +520,7 @@ int main(void)
 	tcase_add_test(t, the_old_epoch_mutant_is_one);
 	tcase_add_test(t, a_record_with_a_gap_is_refused);
 	tcase_add_test(t, a_record_of_another_chain_is_refused);
+	tcase_add_test(t, the_skip_chain_mutant_is_caught_by_the_journal);
 	tcase_add_test(t, a_block_with_a_wrong_checksum_is_refused);
 	tcase_add_test(t, frames_of_another_group_session_have_no_effect);
 	tcase_add_test(t, frames_of_another_pair_session_end_it);
