@@ -45,8 +45,11 @@
 #define STORE_RO_COMPAT_KNOWN 0ull
 #define STORE_INCOMPAT_SHARING \
 	1ull /* references are counted: who does not know it would free them */
+#define STORE_INCOMPAT_BY_REFERENCE \
+	2ull /* records may name chunks (record.md): set by the first opening for writing */
 #define STORE_INCOMPAT_GROWN (1ull << 4) /* larger than it was formatted: grown_bytes counts */
-#define STORE_INCOMPAT_KNOWN (STORE_INCOMPAT_SHARING | STORE_INCOMPAT_GROWN)
+#define STORE_INCOMPAT_KNOWN \
+	(STORE_INCOMPAT_SHARING | STORE_INCOMPAT_BY_REFERENCE | STORE_INCOMPAT_GROWN)
 
 struct disk_super {
 	uint64_t magic;

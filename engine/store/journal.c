@@ -15,7 +15,7 @@
  *              J6  The queue holds [min(durable, committed), tail); commit_at and durable_at move
  *                  forward only, but for a cut, which removes records beyond both.
  *              J7  low and end of the segments are monotonic along the chain, [low, end) are
- *                  disjoint and cover [trim, tail).
+ *                  disjoint and cover [trim, tail); what their records name is in that order, too.
  * States.      recovering -> closed tail -> open tail (first append) -> failed (store_fail).
  * Ownership.   A queued record holds one reference.
  * Failure.     Any failed write: store_fail; queued appends end with -ERR_FAILED.
@@ -70,9 +70,9 @@ static int journal_alloc(const struct journal_opts *opts, struct journal **ret)
 		j->writes[i].header = aligned_alloc(BLOCK_BYTES, BLOCK_BYTES);
 	for (uint32_t i = 0; i < 2; i++)
 		j->footers[i].data = aligned_alloc(BLOCK_BYTES, j->footer_max + 2 * BLOCK_BYTES);
-	if (j->segments == NULL || j->queue == NULL || j->writes[0].header == NULL ||
-	    j->writes[1].header == NULL || j->footers[0].data == NULL ||
-	    j->footers[1].data == NULL) {
+	if (journal_names_open(j) < 0 || j->segments == NULL || j->queue == NULL ||
+	    j->writes[0].header == NULL || j->writes[1].header == NULL ||
+	    j->footers[0].data == NULL || j->footers[1].data == NULL) {
 		journal_free(&j);
 		return -ERR_NOMEM;
 	}
@@ -159,11 +159,13 @@ void journal_abandon(struct journal **journal)
 		free(j->footers[i].data);
 	free(j->segments);
 	free(j->queue);
+	journal_names_close(j);
 	free(j);
 }
 
 void journal_give_all(struct journal *j)
 {
+	journal_names_trim(j, j->names.tail);
 	for (; j->segment_head < j->segment_tail; j->segment_head++)
 		space_segment_give(j->o.space, journal_segment(j, j->segment_head)->id);
 	if (j->next_id != SEGMENT_NONE)
@@ -191,6 +193,7 @@ static void segment_open(struct journal *j, uint32_t id)
 	s.next_link = random_u64(j->o.env->random);
 	s.first = s.low = s.end = j->tail;
 	s.chain_before = j->tail_chain;
+	s.named_end = j->names.tail;
 	journal_segment_append(j, &s);
 	j->tail_open = true;
 	j->used = BLOCK_BYTES;
@@ -211,9 +214,10 @@ static int segment_reserve(struct journal *j, bool must, uint32_t *ret_id)
 	return rc < 0 ? -ERR_JOURNAL_FULL : 0;
 }
 
-static bool fits(const struct journal *j, const struct record_view *v, uint32_t reserve)
+static bool fits(const struct journal *j, const struct record_view *v, uint32_t chunks,
+		 uint32_t reserve)
 {
-	uint64_t footer = j->footer_used + footer_entry_bytes(v, 0);
+	uint64_t footer = j->footer_used + footer_entry_bytes(v, chunks);
 	uint64_t padded = (footer + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
 
 	return j->tail_open && footer <= j->footer_max && /* J3 */
@@ -222,17 +226,17 @@ static bool fits(const struct journal *j, const struct record_view *v, uint32_t 
 }
 
 /* Room for the record in the open segment, in a new one, or -ERR_JOURNAL_FULL. */
-static int make_room(struct journal *j, const struct record_view *v)
+static int make_room(struct journal *j, const struct record_view *v, uint32_t chunks)
 {
 	bool is_control = v->type != RECORD_WRITE;
 	uint32_t id;
 	int rc;
 
-	if (fits(j, v, JOURNAL_CONTROL_RESERVE_BYTES))
+	if (fits(j, v, chunks, JOURNAL_CONTROL_RESERVE_BYTES))
 		return 0;
 	rc = segment_reserve(j, false, &id);
 	if (rc < 0 && is_control) {
-		if (fits(j, v, 0))
+		if (fits(j, v, chunks, 0))
 			return 0;
 		rc = segment_reserve(j, true, &id);
 	}
@@ -242,7 +246,7 @@ static int make_room(struct journal *j, const struct record_view *v)
 		return rc;
 	}
 	segment_open(j, id); /* J4 */
-	assert(fits(j, v, 0));
+	assert(fits(j, v, chunks, 0));
 	return 0;
 }
 
@@ -251,6 +255,7 @@ int journal_append(struct journal *j, struct record *rec, struct completion *don
 	const struct record_view *v = &rec->view;
 	struct jsegment *s;
 	struct jpending *p;
+	uint32_t chunks;
 	int rc;
 
 	if (j->failed)
@@ -261,7 +266,8 @@ int journal_append(struct journal *j, struct record *rec, struct completion *don
 		return -ERR_FORK; /* J1 */
 	if (j->queue_tail - j->head > j->queue_mask)
 		return -ERR_JOURNAL_FULL;
-	rc = make_room(j, v);
+	chunks = journal_chunks_want(j, rec);
+	rc = make_room(j, v, chunks);
 	if (rc < 0)
 		return rc;
 	s = journal_segment(j, j->segment_tail - 1);
@@ -273,8 +279,12 @@ int journal_append(struct journal *j, struct record *rec, struct completion *don
 	p->view = *v;
 	p->off = space_segment_off(j->o.space, s->id) + j->used;
 	p->segment = j->segment_tail - 1;
+	p->chunks.count = p->chunks_left = 0;
+	if (chunks > 0)
+		journal_chunks_take(j, p, chunks);
+	s->named_end = j->names.tail;
 	j->used += v->end.v - v->begin.v;
-	j->footer_used += footer_entry_bytes(v, 0);
+	j->footer_used += footer_entry_bytes(v, p->chunks.count);
 	j->tail = s->end = v->end.v;
 	j->tail_chain = v->chain;
 	op_wake(&j->op);
@@ -284,11 +294,16 @@ int journal_append(struct journal *j, struct record *rec, struct completion *don
 /* Forget the records beyond lsn; their appends are over. */
 static void queue_cut(struct journal *j, uint64_t lsn)
 {
+	uint64_t names = 0;
+
 	while (j->queue_tail > j->head &&
-	       journal_pending(j, j->queue_tail - 1)->view.begin.v >= lsn)
+	       journal_pending(j, j->queue_tail - 1)->view.begin.v >= lsn) {
+		names += journal_pending(j, j->queue_tail - 1)->chunks.count;
 		pending_clear(journal_pending(j, --j->queue_tail));
+	}
 	assert(j->queue_tail >= j->commit_at); /* J6 */
-	j->durable_at = j->submit_at = j->queue_tail;
+	j->durable_at = j->submit_at = j->chunk_at = j->queue_tail;
+	journal_names_cut(j, names);
 }
 
 void journal_cut(struct journal *j, struct lsn lsn, uint64_t chain, struct completion *done)
@@ -317,6 +332,8 @@ void journal_cut(struct journal *j, struct lsn lsn, uint64_t chain, struct compl
 
 		s->low = s->low < lsn.v ? s->low : lsn.v; /* J7 */
 		s->end = s->end < lsn.v ? s->end : lsn.v;
+		if (s->named_end > j->names.cut_from)
+			s->named_end = j->names.cut_from; /* the new segment has them till then */
 	}
 	if (j->footers[j->footer_now].state == FOOTER_FILLING)
 		j->footers[j->footer_now].state =
@@ -365,7 +382,7 @@ bool journal_has_hole(const struct journal *j)
 
 bool journal_is_busy(const struct journal *j)
 {
-	if (j->write_count > 0 || j->footers[0].state == FOOTER_WRITING ||
+	if (j->write_count > 0 || journal_chunks_busy(j) || j->footers[0].state == FOOTER_WRITING ||
 	    j->footers[1].state == FOOTER_WRITING)
 		return true;
 	return !j->failed && (j->submit_at < j->queue_tail || j->cut_done != NULL);
@@ -448,6 +465,7 @@ bool journal_trim_to(struct journal *j, const struct journal_root *root)
 	       journal_segment(j, j->segment_head)->seq < root->segment_seq) {
 		assert(!j->tail_open || j->segment_head < j->segment_tail - 1);
 		space_segment_untake(j->o.space, journal_segment(j, j->segment_head)->id);
+		journal_names_trim(j, journal_segment(j, j->segment_head)->named_end);
 		j->segment_head++;
 		any = true;
 	}

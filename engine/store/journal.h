@@ -5,7 +5,10 @@
  * Segments are chained: the header of each names the next one (reserved beforehand), so recovery
  * follows them from the oldest one named in the checkpoint without any table being written per
  * segment.  A sealed segment ends in a footer with every record's {lsn, chain, position, extents,
- * crcs}; unsealed ones are scanned record by record.
+ * crcs, chunks}; unsealed ones are scanned record by record.
+ *
+ * Large writes go by reference (journal_chunks.c): the record names fresh chunks of home that hold its
+ * whole chunks, and its payload area is left as it is.
  */
 #ifndef TS_STORE_JOURNAL_H
 #define TS_STORE_JOURNAL_H
@@ -13,6 +16,7 @@
 #include "engine/base/op.h"
 #include "engine/store/record.h"
 #include "engine/store/space.h"
+#include "proto/record_place.h"
 
 struct journal;
 struct store;
@@ -32,6 +36,7 @@ struct journal_root {
 /* Where a record lies. */
 struct journal_place {
 	uint64_t off; /* byte offset on disk of its header; payload follows, contiguous */
+	struct record_chunks chunks; /* but for what lies in these (record_block_off) */
 };
 
 /* Called during recovery for every surviving record in order (control plane; not async): lets the
@@ -95,7 +100,7 @@ uint32_t journal_stalled(struct journal *j);
 struct journal_uncommitted {
 	struct record_view view;
 	const uint8_t *header;
-	uint64_t off;
+	struct journal_place place;
 };
 bool journal_uncommitted_first(struct journal *j, struct journal_uncommitted *ret);
 void journal_committed_first(struct journal *j); /* it is committed: forget it when durable, too */

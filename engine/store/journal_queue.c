@@ -51,8 +51,9 @@ int journal_keep_uncommitted(struct journal *j, const struct record_view *view,
 		return -ERR_NOMEM;
 	memcpy(copy, header, view->logical_bytes);
 	p = journal_pending(j, j->queue_tail++);
-	*p = (struct jpending){.header = copy, .view = *view, .off = place->off};
-	j->durable_at = j->submit_at = j->queue_tail;
+	*p = (struct jpending){
+		.header = copy, .view = *view, .off = place->off, .chunks = place->chunks};
+	j->durable_at = j->submit_at = j->chunk_at = j->queue_tail;
 	return 0;
 }
 
@@ -65,7 +66,8 @@ bool journal_uncommitted_first(struct journal *j, struct journal_uncommitted *re
 	p = journal_pending(j, j->commit_at);
 	ret->view = p->view;
 	ret->header = p->rec != NULL ? p->rec->head->data : p->header;
-	ret->off = p->off;
+	ret->place.off = p->off;
+	ret->place.chunks = p->chunks;
 	return true;
 }
 

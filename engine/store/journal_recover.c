@@ -11,9 +11,16 @@
  *                  replica_cut.  What a segment claims to be durable counts up to there only.
  *              V3  fn is told records in order, without gap, each once.
  *              V4  Nothing is written: recovering twice gives the same.
+ *              V5  Every chunk that a record in [trim, tail) names is named in space before anything can
+ *                  be taken (O1), the ones below fold, too: peers and history still read them.  So a
+ *                  sealed segment below fold is skipped only if its trailer says that it names none.
+ *              V6  Chunks are not read here: they were durable before the header was written (JC1).  A
+ *                  valid header whose chunk is damaged is a record with damaged content, as after a bit
+ *                  flip in the payload of any old record; it is never a torn tail.
  * States.      HEADERS -> (TRAILER -> FOOTER | SCAN <-> LOOK)* -> END; one function per state.
- * Failure.     An unreadable header or record: -ERR_IO (to cut there could lose what was
- *              acknowledged); an unreadable footer only makes its segment be scanned.
+ * Failure.     An unreadable header, or record at or beyond fold: -ERR_IO (to cut there could lose
+ *              what was acknowledged); below fold it counts as damaged; an unreadable footer only makes
+ *              its segment be scanned.
  * Limits.      One read in flight; one buffer of 4 MiB; look-ahead of LOOK_BYTES per segment, more
  *              than all writes in flight.
  */
@@ -36,7 +43,7 @@
 #define LOOK_BYTES (8ull << 20)
 #define WAIT_READ 1u
 
-_Static_assert(LOOK_BYTES > JOURNAL_WRITES * JOURNAL_WRITE_BYTES_MAX, "all in flight");
+_Static_assert(LOOK_BYTES > JOURNAL_WRITES * JOURNAL_WRITE_SPAN_MAX, "all in flight");
 
 enum recover_phase {
 	RECOVER_HEADERS,
@@ -230,7 +237,7 @@ static void step_headers(struct recovery *v)
 
 static void stop(struct recovery *v, bool hole);
 
-/* Everything of s is in home and the next segment tells the chain after it. */
+/* Everything of s is in home and the next segment tells the chain after it: only its names count. */
 static bool segment_is_skippable(const struct recovery *v, const struct jsegment *s)
 {
 	const struct jsegment *next = journal_segment(v->j, v->at + 1);
@@ -243,6 +250,7 @@ static void step_segment(struct recovery *v)
 {
 	struct journal *j = v->j;
 	struct jsegment *s;
+	uint64_t guess;
 
 	v->looked = false;
 	if (v->at ==
@@ -255,18 +263,13 @@ static void step_segment(struct recovery *v)
 		v->at++;
 		return;
 	}
-	if (segment_is_skippable(v, s)) {
-		v->pos = s->end;
-		v->chain = journal_segment(j, v->at + 1)->chain_before;
-		v->at++;
-		return;
-	}
 	if (s->first != v->pos || s->chain_before != v->chain) {
 		move(v, RECOVER_SCAN); /* decides: nothing continues the chain here */
 		return;
 	}
 	move(v, RECOVER_TRAILER);
-	load(v, segment_off(v, s) + j->segment_bytes - v->footer_guess, v->footer_guess);
+	guess = segment_is_skippable(v, s) ? BLOCK_BYTES : v->footer_guess;
+	load(v, segment_off(v, s) + j->segment_bytes - guess, guess);
 }
 
 /* --- TRAILER and FOOTER --- */
@@ -299,6 +302,14 @@ static void step_trailer(struct recovery *v)
 		move(v, RECOVER_SCAN);
 		return;
 	}
+	if (v->trailer.chunk_count == 0 && segment_is_skippable(v, s)) { /* V5 */
+		v->buffer_bytes = 0;
+		v->pos = s->end;
+		v->chain = journal_segment(v->j, v->at + 1)->chain_before;
+		v->at++;
+		move(v, RECOVER_SEGMENT);
+		return;
+	}
 	move(v, RECOVER_FOOTER);
 	if (loaded(v, end - BLOCK_BYTES - padded(v->trailer.entries_bytes), BLOCK_BYTES) == NULL)
 		load(v, end - BLOCK_BYTES - padded(v->trailer.entries_bytes),
@@ -307,12 +318,19 @@ static void step_trailer(struct recovery *v)
 		v->req.done.rc = 0;
 }
 
-static int tell(struct recovery *v, const struct record_view *view, const uint8_t *header)
+static int tell(struct recovery *v, const struct record_view *view, const uint8_t *header,
+		const struct record_chunks *chunks)
 {
 	struct jsegment *s = journal_segment(v->j, v->at);
-	struct journal_place place = {segment_off(v, s) + BLOCK_BYTES + (view->begin.v - s->first)};
-	int rc;
+	struct journal_place place = {
+		.off = segment_off(v, s) + BLOCK_BYTES + (view->begin.v - s->first),
+		.chunks = *chunks,
+	};
+	int rc = journal_names_recover(v->j, chunks); /* V5 */
 
+	if (rc < 0)
+		return rc;
+	s->named_end = v->j->names.tail;
 	assert(view->begin.v == v->pos); /* V3 */
 	rc = v->fn(v->ctx, view, header, &place);
 	v->pos = view->end.v;
@@ -338,7 +356,7 @@ static int footer_tell(struct recovery *v, const uint8_t *entries)
 			return rc;
 		if (e.view.end.v > s->end)
 			return -ERR_CORRUPT;
-		rc = tell(v, &e.view, v->scratch);
+		rc = tell(v, &e.view, v->scratch, &e.chunks);
 		if (rc < 0)
 			return rc;
 		at += e.bytes;
@@ -377,24 +395,45 @@ static void step_footer(struct recovery *v)
 
 /* --- SCAN: record by record --- */
 
+/* A record found by scanning. */
+struct scanned {
+	struct record_view view;
+	struct record_local local;
+	struct record_runs runs;
+};
+
 /* Is the header at `at` a record of segment s at `block`? */
 static bool record_is_of(const struct journal *j, const uint8_t *at, uint64_t seq, uint64_t salt,
-			 uint64_t block, struct record_view *view, struct record_local *local)
+			 uint64_t block, struct scanned *r)
 {
-	return record_decode(at, RECORD_LOGICAL_BYTES_MAX, view) == 0 &&
-	       record_decode_local(at, local) == 0 && local->segment_seq == seq &&
-	       local->segment_salt == salt && local->segment_block == block &&
-	       uuid_equal(&view->group, &j->o.group);
+	if (record_decode(at, RECORD_LOGICAL_BYTES_MAX, &r->view) < 0 ||
+	    record_decode_local(at, &r->local) < 0 || r->local.segment_seq != seq ||
+	    r->local.segment_salt != salt || r->local.segment_block != block ||
+	    !uuid_equal(&r->view.group, &j->o.group))
+		return false;
+	record_runs(at, &r->view, &r->runs);
+	return record_chunks_fit(&r->runs, &r->local.chunks);
 }
 
-static bool payload_is_good(const uint8_t *header, const struct record_view *view)
+/* Walk over the payload in place: its end (bytes from the header on); when `header` has it all, whether
+ * its checksums agree.  V6 */
+static uint64_t payload_in_place(const struct scanned *r, const uint8_t *header, bool *ret_good)
 {
-	for (uint32_t i = 0; i < view->payload_blocks; i++) {
-		if (crc32c(header + (size_t)(1 + i) * BLOCK_BYTES, BLOCK_BYTES) !=
-		    record_crc_at(header, view, i))
-			return false;
+	uint64_t end = RECORD_HEADER_BYTES;
+	uint32_t n;
+
+	for (uint32_t i = 0; i < r->view.payload_blocks; i += n) {
+		uint64_t off = record_block_off(&r->runs, &r->local.chunks, 0, i,
+						r->view.payload_blocks, &n);
+
+		if (r->local.chunks.count > 0 && off != (uint64_t)(1 + i) * BLOCK_BYTES)
+			continue;
+		end = off + (uint64_t)n * BLOCK_BYTES;
+		for (uint32_t k = i; ret_good != NULL && k < i + n; k++)
+			*ret_good &= crc32c(header + (size_t)(1 + k) * BLOCK_BYTES, BLOCK_BYTES) ==
+				     record_crc_at(header, &r->view, k);
 	}
-	return true;
+	return end;
 }
 
 static bool chain_fits(const struct recovery *v, const struct record_view *view)
@@ -404,12 +443,11 @@ static bool chain_fits(const struct recovery *v, const struct record_view *view)
 }
 
 /* What is at v->pos?  False: a read was started, ask again. */
-static bool facts_gather(struct recovery *v, struct journal_facts *f, struct record_view *view,
+static bool facts_gather(struct recovery *v, struct journal_facts *f, struct scanned *r,
 			 const uint8_t **ret_header)
 {
 	struct jsegment *s = v->at < v->j->segment_tail ? journal_segment(v->j, v->at) : NULL;
 	uint64_t off, end, want = RECORD_HEADER_BYTES;
-	struct record_local local;
 	const uint8_t *at;
 
 	*f = (struct journal_facts){.below_fold = v->pos < v->fold, .looked = v->looked};
@@ -430,18 +468,20 @@ static bool facts_gather(struct recovery *v, struct journal_facts *f, struct rec
 			return false;
 		}
 		if (!record_is_of(v->j, at, s->seq, s->salt,
-				  (off - segment_off(v, s)) / BLOCK_BYTES, view, &local) ||
-		    view->begin.v != v->pos || view->end.v > s->end || !chain_fits(v, view))
+				  (off - segment_off(v, s)) / BLOCK_BYTES, r) ||
+		    r->view.begin.v != v->pos || r->view.end.v > s->end ||
+		    off + (r->view.end.v - v->pos) > end || !chain_fits(v, &r->view))
 			return true;
-		if (want == view->end.v - view->begin.v)
+		if (want == payload_in_place(r, NULL, NULL))
 			break;
-		want = view->end.v - view->begin.v;
+		want = payload_in_place(r, NULL, NULL);
 	}
 	f->header_ok = true;
-	f->payload_ok = payload_is_good(at, view);
-	if (v->known >= view->end.v)
+	f->payload_ok = true;
+	(void)payload_in_place(r, at, &f->payload_ok);
+	if (v->known >= r->view.end.v)
 		f->known = KNOWN_BEYOND;
-	know(v, local.durable.v, v->pos);
+	know(v, r->local.durable.v, v->pos);
 	*ret_header = at;
 	return true;
 }
@@ -494,14 +534,19 @@ static void look_begin(struct recovery *v)
 static void step_scan(struct recovery *v)
 {
 	struct journal_facts f;
-	struct record_view view;
+	struct scanned r;
 	const uint8_t *header = NULL;
 
 	if (v->buffer_bytes > 0 && v->req.done.rc < 0) {
-		finish(v, -ERR_IO);
+		v->buffer_bytes = 0;
+		v->req.done.rc = 0;
+		if (v->pos < v->fold)
+			skip_to_fold(v);
+		else
+			finish(v, -ERR_IO);
 		return;
 	}
-	if (!facts_gather(v, &f, &view, &header))
+	if (!facts_gather(v, &f, &r, &header))
 		return;
 	switch (journal_decide(&f)) {
 	case VERDICT_NEXT:
@@ -515,7 +560,7 @@ static void step_scan(struct recovery *v)
 				 "journal record at LSN %" PRIu64
 				 " has damaged content: reads of it fail",
 				 v->pos);
-		v->rc = tell(v, &view, header);
+		v->rc = tell(v, &r.view, header, &r.local.chunks);
 		if (v->rc < 0)
 			finish(v, v->rc);
 		break;
@@ -561,12 +606,11 @@ static bool look_segment(const struct recovery *v, uint64_t *ret_seq, uint64_t *
 static void look_block(struct recovery *v, const uint8_t *at, uint64_t seq, uint64_t salt,
 		       uint64_t block, uint64_t limit)
 {
-	struct record_view view;
-	struct record_local local;
 	struct segment_trailer t;
+	struct scanned r;
 
-	if (record_is_of(v->j, at, seq, salt, block, &view, &local))
-		know(v, local.durable.v, limit);
+	if (record_is_of(v->j, at, seq, salt, block, &r))
+		know(v, r.local.durable.v, limit);
 	else if (segment_trailer_decode(at, &t) == 0 && t.seq == seq && t.salt == salt)
 		know(v, t.end.v, limit);
 }

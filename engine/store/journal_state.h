@@ -8,15 +8,30 @@
 
 #include "engine/port/disk.h"
 #include "engine/store/journal.h"
+#include "engine/store/journal_chunks.h"
 #include "engine/store/stall.h"
+#include "proto/record_place.h"
 #include "proto/segment.h"
 
 #define JOURNAL_WRITES 2u /* in flight */
+#define JOURNAL_PIECES 4u /* of one write: it leaves out payload that lies in chunks */
 #define JOURNAL_WRITE_BYTES_MAX (2u << 20)
+#define JOURNAL_WRITE_SPAN_MAX (7u << 19)	  /* of the segment, with what is left out */
 #define JOURNAL_CONTROL_RESERVE_BYTES (64u << 10) /* at a segment's end, for control records */
 #define JOURNAL_GUARANTEED_SEGMENTS 3u
 
-_Static_assert(RECORD_IOV_MAX + 1 <= DISK_IOV_MAX, "a header and a record fit one write");
+/* What the journal's op waits for. */
+#define JOURNAL_WAIT_PIECE(w, i) (1u << ((w)*JOURNAL_PIECES + (i)))
+#define JOURNAL_WAIT_WRITE(w) (((1u << JOURNAL_PIECES) - 1) << ((w)*JOURNAL_PIECES))
+#define JOURNAL_WAIT_FOOTER(i) (1u << (JOURNAL_WRITES * JOURNAL_PIECES + (i)))
+#define JOURNAL_WAIT_CHUNK(i) (1u << (JOURNAL_WRITES * JOURNAL_PIECES + 2 + (i)))
+
+_Static_assert(JOURNAL_WRITES *JOURNAL_PIECES + 2 + JOURNAL_CHUNK_WRITES <= 32, "bits of one op");
+_Static_assert(RECORD_IOV_MAX + 1 + JOURNAL_PIECES <= DISK_IOV_MAX,
+	       "a header and a record fit one write");
+_Static_assert(RECORD_HEADER_BYTES + (RECORD_PAYLOAD_BLOCKS_MAX + 1) * BLOCK_BYTES <=
+		       JOURNAL_WRITE_BYTES_MAX,
+	       "by their bytes, too");
 
 /* One segment of the chain. */
 struct jsegment {
@@ -27,6 +42,7 @@ struct jsegment {
 	uint64_t low, end; /* [low, end) of its records survive; end grows while it is the tail */
 	uint64_t chain_before; /* chain before `first` */
 	bool alone;	       /* its header is written by itself before any record (after a cut) */
+	uint64_t named_end;    /* of the ring of names: what its records name ends here */
 };
 
 /* A record that is not yet both durable and committed. */
@@ -37,6 +53,8 @@ struct jpending {
 	struct record_view view;
 	uint64_t off;
 	uint64_t segment; /* number of its segment, counted as in journal.segment_tail */
+	struct record_chunks chunks;
+	uint32_t chunks_left; /* not yet durable */
 };
 
 enum jfooter_state { FOOTER_FREE, FOOTER_FILLING, FOOTER_SEALED, FOOTER_WRITING };
@@ -44,15 +62,19 @@ enum jfooter_state { FOOTER_FREE, FOOTER_FILLING, FOOTER_SEALED, FOOTER_WRITING 
 struct jfooter {
 	enum jfooter_state state;
 	uint8_t *data;
-	uint32_t bytes, count;
+	uint32_t bytes, count, chunks;
 	struct footer_state running;
 	struct jsegment segment; /* as of sealing */
 	struct disk_req req;
 };
 
 struct jwrite {
-	struct disk_req req;
-	struct iovec iov[DISK_IOV_MAX];
+	struct disk_req reqs[JOURNAL_PIECES];
+	uint32_t piece_count;
+	struct iovec iov[DISK_IOV_MAX]; /* of all pieces */
+	uint32_t iov_count;
+	uint64_t begin;	 /* on the disk, of the first piece */
+	uint64_t bytes;	 /* of all pieces */
 	uint8_t *header; /* 4 KiB for a segment header */
 	bool busy;
 	bool is_header_alone;
@@ -91,10 +113,18 @@ struct journal {
 	uint64_t submit_segment;	   /* the segment being written */
 	bool header_written;		   /* its header was submitted */
 	bool header_waiting;		   /* its header is in flight alone: nothing passes it */
+
+	/* large writes by reference */
+	struct jnames names;
+	struct jchunk_write chunk_writes[JOURNAL_CHUNK_WRITES];
+	uint64_t
+		chunk_at; /* queue position: everything before it has its chunks written or in flight */
+	uint32_t chunk_next; /* of the record there */
+
 	struct jfooter footers[2];
 	uint32_t footer_now;
 	struct stall stall;
-	uint64_t writes_ended; /* footers, too */
+	uint64_t writes_ended; /* footers and chunks, too */
 	struct completion *cut_done;
 	struct recovery *recovery; /* while it runs */
 };

@@ -314,7 +314,8 @@ static int raise_incarnation(struct store_opening *o)
 	o->part.rc = 0;
 	if (o->s->opts.read_only)
 		return 2;
-	next.incarnation++; /* O3 */
+	next.incarnation++;			      /* O3 */
+	next.incompat |= STORE_INCOMPAT_BY_REFERENCE; /* before the first record that needs it */
 	completion_arm(&o->part, &o->op, 1);
 	supers_write(o->s->supers, &next, &o->part);
 	return 1;

@@ -124,6 +124,28 @@ void record_add_payload(struct record *r, struct buf *b, uint8_t *data, uint32_t
 	}
 }
 
+uint32_t record_payload_iov(const struct record *r, uint32_t block, uint32_t count,
+			    struct iovec *ret)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 1; i < r->iov_count && count > 0; i++) {
+		uint32_t blocks = (uint32_t)(r->iov[i].iov_len / BLOCK_BYTES), take;
+
+		if (block >= blocks) {
+			block -= blocks;
+			continue;
+		}
+		take = blocks - block < count ? blocks - block : count;
+		ret[n].iov_base = (uint8_t *)r->iov[i].iov_base + (size_t)block * BLOCK_BYTES;
+		ret[n++].iov_len = (size_t)take * BLOCK_BYTES;
+		count -= take;
+		block = 0;
+	}
+	assert(count == 0 && n > 0); /* P2 */
+	return n;
+}
+
 static uint32_t payload_listed(const struct record *r)
 {
 	uint64_t bytes = 0;

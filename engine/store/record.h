@@ -54,6 +54,11 @@ void record_unref(struct record **r); /* the last gives bufs and record back */
 /* Add `blocks` whole blocks of payload at data inside b (takes a reference on b). */
 void record_add_payload(struct record *r, struct buf *b, uint8_t *data, uint32_t blocks);
 
+/* The memory of payload blocks [block, block + count), count > 0: at most count pieces into ret; how
+ * many. */
+uint32_t record_payload_iov(const struct record *r, uint32_t block, uint32_t count,
+			    struct iovec *ret);
+
 /* Encode the header from spec and fill view. */
 void record_seal(struct record *r, const struct record_spec *spec);
 

@@ -17,6 +17,7 @@
 #include "engine/port/clock.h"
 #include "engine/port/env.h"
 #include "engine/store/replica_state.h"
+#include "proto/record_place.h"
 
 /* The blocks of extent e that lie in its volume; 0: none (unknown, deleted, beyond the end). */
 static uint32_t extent_clip(const struct replica *r, const struct record_extent *e)
@@ -64,10 +65,30 @@ static int index_make_room(struct replica *r, uint64_t need, bool may_grow)
 	return want > UINT32_MAX - 1 ? -ERR_NOMEM : index_grow(r->index, (uint32_t)want);
 }
 
-static void apply_extents(struct replica *r, const struct journal_uncommitted *u)
+/* `count` blocks of DATA extent e, each at its place in journal or chunk. */
+static int apply_data(struct replica *r, const struct journal_uncommitted *u,
+		      const struct record_runs *runs, const struct record_extent *e, uint32_t count,
+		      struct lsn lsn)
 {
 	int rc = 0;
 
+	for (uint32_t b = 0; b < count && rc == 0; b++) {
+		uint32_t nth = e->payload_block + b;
+		uint64_t off = record_block_off(runs, &u->place.chunks, u->place.off, nth,
+						u->view.payload_blocks, NULL);
+
+		rc = index_put_data(r->index, e->volume, e->block + b, off,
+				    record_crc_at(u->header, &u->view, nth), lsn);
+	}
+	return rc;
+}
+
+static void apply_extents(struct replica *r, const struct journal_uncommitted *u)
+{
+	struct record_runs runs;
+	int rc = 0;
+
+	record_runs(u->header, &u->view, &runs);
 	for (uint32_t i = 0; i < u->view.extent_count && rc == 0; i++) {
 		struct record_extent e = record_extent_at(u->header, &u->view, i);
 		struct lsn lsn = {u->view.begin.v + i}; /* index.h: later extents win */
@@ -81,11 +102,7 @@ static void apply_extents(struct replica *r, const struct journal_uncommitted *u
 					     lsn);
 			continue;
 		}
-		for (uint32_t b = 0; b < count && rc == 0; b++)
-			rc = index_put_data(
-				r->index, e.volume, e.block + b,
-				u->off + (uint64_t)(1 + e.payload_block + b) * BLOCK_BYTES,
-				record_crc_at(u->header, &u->view, e.payload_block + b), lsn);
+		rc = apply_data(r, u, &runs, &e, count, lsn);
 	}
 	assert(rc == 0); /* C1 */
 }

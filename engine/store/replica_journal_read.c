@@ -5,7 +5,9 @@
  * Purpose.     Read the journal back for peers: whole records, and chains at positions.
  * Invariants.  N1  What is read counts only with the sequence, salt and block of the segment that has
  *                  the position now: a segment trimmed and reused meanwhile cannot pass.
- * States.      LOCATE -> HEADER -> PAYLOAD -> done.
+ *              N2  Payload comes from where the local part says, journal or chunks, and counts only with
+ *                  its checksums.
+ * States.      LOCATE -> HEADER -> PAYLOAD (READ_REQS reads at a time) -> done.
  */
 #include <string.h>
 
@@ -13,8 +15,10 @@
 #include "engine/base/err.h"
 #include "engine/port/env.h"
 #include "engine/store/replica_state.h"
+#include "proto/record_place.h"
 
-#define WAIT_DISK 1u
+#define WAIT_REQ(i) (1u << (i))
+#define WAIT_DISK WAIT_REQ(0)
 
 enum journal_read_phase { JREAD_LOCATE, JREAD_HEADER, JREAD_PAYLOAD };
 
@@ -28,10 +32,11 @@ static struct read_wait *jwait_of(struct replica_journal_read *q)
 
 /* The header of the record that begins at lsn is in block: check that it is that record's (N1). */
 static int header_check(const struct replica *r, struct lsn lsn, const uint8_t *block,
-			struct record_view *ret_view)
+			struct record_view *ret_view, struct record_chunks *ret_chunks)
 {
 	struct journal_position at;
 	struct record_local local;
+	struct record_runs runs;
 	uint32_t magic;
 	int rc = journal_locate(r->journal, lsn, &at);
 
@@ -46,6 +51,14 @@ static int header_check(const struct replica *r, struct lsn lsn, const uint8_t *
 	    !uuid_equal(&ret_view->group, &r->group) || ret_view->begin.v != lsn.v ||
 	    at.off + (ret_view->end.v - lsn.v) > at.segment_end)
 		return -ERR_CORRUPT;
+	record_runs(block, ret_view, &runs);
+	if (!record_chunks_fit(&runs, &local.chunks))
+		return -ERR_CORRUPT;
+	for (uint32_t i = 0; i < local.chunks.count; i++) {
+		if (local.chunks.at[i] > store_disk(r->s)->bytes - CHUNK_BYTES)
+			return -ERR_CORRUPT;
+	}
+	*ret_chunks = local.chunks;
 	return 0;
 }
 
@@ -92,22 +105,52 @@ static int jread_locate(struct replica_journal_read *q, struct read_job *job)
 	return 1;
 }
 
+/* Ask for payload from job->next on, each stretch from its place.  1; -ERR_TRIMMED meanwhile. */
+static int payload_issue(struct replica_journal_read *q, struct read_job *job)
+{
+	const struct record *rec = job->record;
+	struct journal_position at;
+	struct record_runs runs;
+	int rc = journal_locate(q->r->journal, q->lsn, &at);
+
+	if (rc < 0)
+		return rc;
+	record_runs(rec->head->data, &rec->view, &runs);
+	job->runs = 0;
+	while (job->next < rec->view.payload_blocks && job->runs < READ_REQS) {
+		struct disk_req *req = &job->reqs[job->runs];
+		uint32_t n;
+		uint64_t off = record_block_off(&runs, &job->chunks, at.off, job->next,
+						rec->view.payload_blocks, &n);
+
+		completion_arm(&req->done, &q->op, WAIT_REQ(job->runs));
+		disk_io(store_disk(q->r->s), req, DISK_READ, 0, off,
+			(uint8_t *)rec->iov[1].iov_base + (size_t)job->next * BLOCK_BYTES,
+			(uint64_t)n * BLOCK_BYTES);
+		job->next += n;
+		job->runs++;
+	}
+	return 1;
+}
+
 /* The header is in scratch.  1: a read of the payload was started; 0: there is none; or negative. */
 static int jread_header(struct replica_journal_read *q, struct read_job *job)
 {
 	struct replica *r = q->r;
-	struct journal_position at;
 	struct record_view view;
 	struct buf *b;
-	int rc = job->reqs[0].done.rc < 0 ? -ERR_IO : header_check(r, q->lsn, job->scratch, &view);
+	int rc = job->reqs[0].done.rc < 0
+			 ? -ERR_IO
+			 : header_check(r, q->lsn, job->scratch, &view, &job->chunks);
 
 	if (rc < 0)
 		return rc;
 	job->record = record_take(store_record_pool(r->s), r->env->bufs);
 	if (job->record == NULL)
 		return -ERR_POOL_EMPTY;
-	memcpy(job->record->head->data, job->scratch, RECORD_LOGICAL_BYTES_MAX);
-	memset(job->record->head->data + RECORD_LOGICAL_BYTES_MAX, 0, RECORD_LOCAL_BYTES);
+	memcpy(job->record->head->data, job->scratch, view.logical_bytes);
+	memset(job->record->head->data + view.logical_bytes, 0,
+	       RECORD_HEADER_BYTES - view.logical_bytes);
 	rc = record_open_received(job->record);
 	if (rc < 0 || view.payload_blocks == 0)
 		return rc;
@@ -115,18 +158,24 @@ static int jread_header(struct replica_journal_read *q, struct read_job *job)
 	if (b == NULL)
 		return -ERR_POOL_EMPTY;
 	record_add_payload(job->record, b, b->data, view.payload_blocks);
-	rc = journal_locate(r->journal, q->lsn, &at);
-	assert(rc == 0); /* header_check just did */
-	disk_read(r, job, &q->op, at.off + RECORD_HEADER_BYTES, b->data,
-		  view.payload_blocks * BLOCK_BYTES);
 	buf_unref(&b);
-	return 1;
+	job->next = 0;
+	return payload_issue(q, job);
 }
 
+/* 1: more of the payload was asked for; 0: all is here; or negative. */
 static int jread_payload(struct replica_journal_read *q, struct read_job *job)
 {
-	int rc = job->reqs[0].done.rc < 0 ? -ERR_IO : record_verify_payload(job->record);
+	int rc = 0;
 
+	for (uint32_t i = 0; i < job->runs; i++) {
+		if (job->reqs[i].done.rc < 0)
+			rc = -ERR_IO;
+	}
+	if (rc == 0 && job->next < job->record->view.payload_blocks)
+		rc = payload_issue(q, job);
+	else if (rc == 0)
+		rc = record_verify_payload(job->record);
 	if (rc < 0 && q->lsn.v < journal_trim(q->r->journal).v)
 		return -ERR_TRIMMED; /* reused while we read */
 	return rc;
@@ -152,7 +201,7 @@ static void journal_read_step(struct op *op)
 		break;
 	}
 	if (rc == 1) {
-		w->phase++;
+		w->phase = w->phase < JREAD_PAYLOAD ? w->phase + 1 : JREAD_PAYLOAD;
 		return; /* wait: the disk */
 	}
 	journal_read_done(q, rc);
@@ -194,6 +243,7 @@ static void chain_at_step(struct op *op)
 {
 	struct replica_chain_at *q = container_of(op, struct replica_chain_at, op);
 	struct read_wait *w = (struct read_wait *)(void *)q->private;
+	struct record_chunks chunks;
 	struct record_view view;
 	int rc;
 
@@ -208,7 +258,7 @@ static void chain_at_step(struct op *op)
 	} else {
 		rc = w->job->reqs[0].done.rc < 0
 			     ? -ERR_IO
-			     : header_check(q->r, q->lsn, w->job->scratch, &view);
+			     : header_check(q->r, q->lsn, w->job->scratch, &view, &chunks);
 		if (rc == 0)
 			q->chain = view.prev_chain;
 	}

@@ -49,6 +49,8 @@ struct read_job {
 	uint32_t attempts;
 	uint8_t *scratch; /* 4 KiB, aligned */
 	struct record *record;
+	struct record_chunks chunks; /* that record's */
+	uint32_t next;		     /* its first payload block that is not yet asked for */
 	struct read_place places[READ_BLOCKS_MAX];
 };
 

@@ -213,10 +213,9 @@ int space_segment_mark_journal(struct space *sp, uint32_t segment)
 	return 0;
 }
 
-int space_chunk_take(struct space *sp, uint64_t *ret_chunk)
+int space_chunk_find(struct space *sp, uint32_t *ret_segment, uint32_t *ret_bit)
 {
 	uint32_t i = sp->home_from;
-	struct segment *g;
 	int bit = -1;
 
 	if (sp->recovering)
@@ -236,10 +235,23 @@ int space_chunk_take(struct space *sp, uint64_t *ret_chunk)
 		i--;
 	}
 	sp->home_from = i;
+	*ret_segment = i;
+	*ret_bit = (uint32_t)bit;
+	return 0;
+}
+
+int space_chunk_take(struct space *sp, uint64_t *ret_chunk)
+{
+	uint32_t i, bit;
+	struct segment *g;
+	int rc = space_chunk_find(sp, &i, &bit);
+
+	if (rc < 0)
+		return rc;
 	g = &sp->segments[i];
-	assert(!bit_get(g->chunks, (uint32_t)bit)); /* S1 */
-	bit_set(g->chunks, (uint32_t)bit);
-	bit_set(g->chunks_busy, (uint32_t)bit);
+	assert(!bit_get(g->chunks, bit)); /* S1 */
+	bit_set(g->chunks, bit);
+	bit_set(g->chunks_busy, bit);
 	g->used++;
 	sp->chunks_used++;
 	sp->chunks_busy++;
@@ -627,14 +639,20 @@ static bool segment_durable(struct space *sp, uint32_t i)
 		segment_make_free(sp, i);
 		return false;
 	}
+	if (g->late) { /* SN4 */
+		g->late = false;
+		g->freed = true;
+		return true;
+	}
 	if (!g->freed)
 		return false;
 	g->freed = false;
 	if (g->kind == SEGMENT_HOME) {
 		sp->chunks_busy -= bits_count(g->chunks_busy, CHUNK_WORDS);
-		memcpy(g->chunks_busy, g->chunks, sizeof(g->chunks)); /* S4 */
-		sp->chunks_busy += g->used;
-		if (g->used == 0) {
+		for (uint32_t w = 0; w < CHUNK_WORDS; w++)
+			g->chunks_busy[w] = g->chunks[w] | g->chunks_named[w]; /* S4 */
+		sp->chunks_busy += bits_count(g->chunks_busy, CHUNK_WORDS);
+		if (g->used == 0 && g->named == 0) {
 			sp->home_count--;
 			segment_make_free(sp, i);
 		} else if (i < sp->home_from) {

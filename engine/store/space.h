@@ -38,6 +38,18 @@ MUST_CHECK int space_segment_mark_journal(struct space *sp,
 					  uint32_t segment); /* -ERR_CORRUPT: in use by others */
 
 MUST_CHECK int space_chunk_take(struct space *sp, uint64_t *ret_chunk); /* -ERR_FULL */
+/* --- chunks that records of journals name (space_names.c) --- */
+
+/* A fresh chunk for a record: nobody else gets or overwrites it, no checkpoint calls it used. -ERR_FULL */
+MUST_CHECK int space_chunk_name(struct space *sp, uint64_t *ret_chunk);
+/* Recovery: a surviving record names it, whatever the checkpoint says of it.  -ERR_CORRUPT */
+MUST_CHECK int space_chunk_name_again(struct space *sp, uint64_t chunk);
+/* The record is gone for good.  What no map has is taken again after a checkpoint that begins later. */
+void space_chunk_unname(struct space *sp, uint64_t chunk);
+/* A map refers to a named chunk that no map had: it is used, with one reference, and still named. */
+void space_chunk_adopt(struct space *sp, uint64_t chunk);
+bool space_chunk_is_named(const struct space *sp, uint64_t chunk);
+
 MUST_CHECK int space_page_take(struct space *sp, uint64_t *ret_page);
 /* What has one reference only becomes reusable after the next checkpoint.  Map pages and chunks are
  * dropped (below); given are pages that are never shared: those of tables. */

@@ -72,7 +72,8 @@ bool space_chunk_is_exclusive(const struct space *sp, uint64_t chunk)
 	uint32_t unit, segment = place_of(sp, chunk, &unit);
 
 	return refs_extra(&sp->refs, segment, unit) == 0 &&
-	       !refs_dropped(&sp->refs, segment, unit); /* SR2 */
+	       !refs_dropped(&sp->refs, segment, unit) && /* SR2 */
+	       !space_chunk_is_named(sp, chunk);	  /* SN3 */
 }
 
 bool space_is_captured(const struct space *sp)

@@ -21,10 +21,12 @@ struct segment {
 	bool given;   /* JOURNAL: free when checkpoint give_seq is durable */
 	bool claimed; /* JOURNAL, recovery: some journal marked it */
 	bool freed;   /* HOME, META: something was given since the last capture */
+	bool late;    /* HOME: a name was let go between capture and durable */
 	uint32_t used;
-	uint32_t slot; /* META */
+	uint32_t named; /* HOME: chunks that records name */
+	uint32_t slot;	/* META */
 	uint64_t give_seq;
-	uint64_t chunks[CHUNK_WORDS], chunks_busy[CHUNK_WORDS];
+	uint64_t chunks[CHUNK_WORDS], chunks_busy[CHUNK_WORDS], chunks_named[CHUNK_WORDS];
 };
 
 struct meta_slot {
@@ -57,6 +59,9 @@ struct space {
 	struct op **watchers;
 	uint32_t watcher_count, watcher_max;
 };
+
+/* space.c: a chunk that may be taken; the caller marks it. */
+MUST_CHECK int space_chunk_find(struct space *sp, uint32_t *ret_segment, uint32_t *ret_bit);
 
 static inline bool bit_get(const uint64_t *words, uint32_t bit)
 {

@@ -53,6 +53,9 @@ enum store_mutant {
 	STORE_MUTANT_BASE_OVERWRITES,	 /* J8: a base block replaces a streamed one */
 	STORE_MUTANT_NO_HOME_FLUSH,	 /* checkpoint without the flush after home writes */
 	STORE_MUTANT_REPAIR_UNCHECKED,	 /* what was fetched is not checked */
+	STORE_MUTANT_HEADER_BEFORE_DATA, /* a record is written before the chunks it names */
+	STORE_MUTANT_FORGET_NAMES,	 /* recovery does not name the chunks of records again */
+	STORE_MUTANT_NAMED_IN_PLACE,	 /* fold overwrites a chunk that a record names */
 };
 
 /*

@@ -19,15 +19,26 @@
 #define DISK_BYTES (192ull << 20)
 #define OPEN_TRIES 40
 
-static const char *const mutant_names[] = {
-	"none",	      "ack-before-durable", "fold-beyond-commit", "skip-chain-check",
-	"trim-early", "no-floor",	    "base-overwrites",	  "no-home-flush",
-	NULL};
+static const char *const mutant_names[] = {"none",
+					   "ack-before-durable",
+					   "fold-beyond-commit",
+					   "skip-chain-check",
+					   "trim-early",
+					   "no-floor",
+					   "base-overwrites",
+					   "no-home-flush",
+					   "repair-unchecked",
+					   "header-before-data",
+					   "forget-names",
+					   "named-in-place",
+					   NULL};
 
 static struct runner_kind kinds[SS_KINDS] = {
 	[SS_RECORDS] = {"records appended", 0, true},
 	[SS_BLOCKS] = {"blocks appended", 0, true},
 	[SS_READS_DONE] = {"reads", 0, true},
+	[SS_JOURNAL_READS] = {"records read back", 0, true},
+	[SS_BY_REFERENCE] = {"MiB written by reference", 0, true},
 	[SS_COMMITS] = {"commits", 0, true},
 	[SS_CRASH_POWER] = {"power failures", 0, true},
 	[SS_CRASH_KILL] = {"kills", 0, true},
@@ -124,6 +135,7 @@ static void take_counters(struct ss *s)
 
 	s->kinds[SS_FOLDS] += c->v[CTR_FOLDS];
 	s->kinds[SS_CHECKPOINTS] += c->v[CTR_CHECKPOINTS];
+	s->kinds[SS_BY_REFERENCE] += c->v[CTR_CHUNK_BYTES] >> 20;
 }
 
 static void on_crash(struct world_node *n)
@@ -139,6 +151,7 @@ static void forget_requests(struct ss *s)
 {
 	memset(s->appends, 0, sizeof(s->appends));
 	memset(s->reads, 0, sizeof(s->reads));
+	memset(&s->journal_read, 0, sizeof(s->journal_read));
 	memset(s->lone, 0, sizeof(s->lone));
 	memset(&s->wait, 0, sizeof(s->wait));
 }

@@ -31,6 +31,12 @@ struct ss_read {
 	uint32_t before[SS_READ_BLOCKS];
 };
 
+struct ss_journal_read {
+	struct op op;
+	struct replica_journal_read q;
+	bool busy;
+};
+
 /* One completion the driver waits for. */
 struct ss_wait {
 	struct op op;
@@ -41,6 +47,8 @@ enum ss_kind {
 	SS_RECORDS,
 	SS_BLOCKS,
 	SS_READS_DONE,
+	SS_JOURNAL_READS,
+	SS_BY_REFERENCE,
 	SS_COMMITS,
 	SS_CRASH_POWER,
 	SS_CRASH_KILL,
@@ -80,6 +88,7 @@ struct ss {
 	uint64_t wall;
 	struct ss_append appends[SS_APPENDS];
 	struct ss_read reads[SS_READS];
+	struct ss_journal_read journal_read;
 	struct ss_wait wait, lone[4]; /* lone: requests nobody waits for */
 	uint64_t spots[SS_SPOTS];
 	struct store_floor floor, floor_durable;

@@ -111,6 +111,22 @@ static uint32_t choose_volume(struct ss *s)
 	return 0;
 }
 
+/* A large write, half of them at a chunk: it goes by reference. */
+static void make_large(struct ss *s, struct record_extent *e)
+{
+	uint64_t blocks = s->m->volumes[e->volume].blocks;
+	uint32_t n = prng_below(&s->prng, 2) == 0 ? RECORD_PAYLOAD_BLOCKS_MAX
+						  : (uint32_t)prng_range(&s->prng, 4 * CHUNK_BLOCKS,
+									 RECORD_PAYLOAD_BLOCKS_MAX);
+
+	if (n > blocks)
+		return;
+	e->count = n;
+	e->block = prng_below(&s->prng, blocks - n + 1);
+	if (prng_below(&s->prng, 2) == 0)
+		e->block -= e->block % CHUNK_BLOCKS;
+}
+
 /* Fill ext and the payload of rec. Returns the extents made. */
 static uint32_t make_extents(struct ss *s, struct record *rec, struct record_extent *ext,
 			     uint32_t *crcs, uint32_t *ret_blocks, uint32_t id)
@@ -118,6 +134,7 @@ static uint32_t make_extents(struct ss *s, struct record *rec, struct record_ext
 	uint32_t want = prng_below(&s->prng, 8) == 0
 				? (uint32_t)prng_range(&s->prng, 1, RECORD_EXTENTS_MAX)
 				: (uint32_t)prng_range(&s->prng, 1, 3);
+	bool large = prng_below(&s->prng, 40) == 0;
 	uint32_t n = 0, blocks = 0;
 
 	for (uint32_t tries = 0; n < want && tries < 2 * want; tries++) {
@@ -136,6 +153,8 @@ static uint32_t make_extents(struct ss *s, struct record *rec, struct record_ext
 		if (e->count == 0)
 			break;
 		e->block = ss_place(s, e->volume, e->count);
+		if (large && n == 0 && e->kind == EXTENT_DATA && e->volume != 1)
+			make_large(s, e);
 		e->payload_block = e->kind == EXTENT_DATA ? blocks : 0;
 		if (extent_overlaps(ext, n, e))
 			continue;
@@ -333,6 +352,28 @@ static void read_finish(struct ss *s, struct ss_read *rd)
 	buf_unref(&rd->buf);
 }
 
+static void journal_read_finish(struct ss *s)
+{
+	struct ss_journal_read *j = &s->journal_read;
+	struct replica_status st;
+
+	j->busy = false;
+	s->kinds[SS_JOURNAL_READS]++;
+	replica_status(s->r, &st);
+	if (j->q.done.rc == 0) {
+		uint32_t at = model_find(s->m, j->q.lsn);
+
+		if (at < s->m->count && s->m->records[at].chain != j->q.record->view.chain)
+			ss_fail(s, "the record at %llu is another", (unsigned long long)j->q.lsn.v);
+		record_unref(&j->q.record);
+	} else if (j->q.done.rc != -ERR_POOL_EMPTY && j->q.lsn.v >= st.trim.v &&
+		   j->q.lsn.v < st.durable.v && !store_is_failed(s->store) && !s->rotten) {
+		ss_fail(s, "the journal read at %llu (trim %llu) answered %s",
+			(unsigned long long)j->q.lsn.v, (unsigned long long)st.trim.v,
+			err_name(j->q.done.rc));
+	}
+}
+
 void ss_collect(struct ss *s)
 {
 	for (uint32_t i = 0; i < SS_APPENDS; i++) {
@@ -351,6 +392,8 @@ void ss_collect(struct ss *s)
 		if (s->reads[i].busy && s->reads[i].op.waits == 0)
 			read_finish(s, &s->reads[i]);
 	}
+	if (s->journal_read.busy && s->journal_read.op.waits == 0)
+		journal_read_finish(s);
 	if (s->disk->faults.stopped)
 		s->down = true;
 }
@@ -374,7 +417,7 @@ static bool anything_busy(const struct ss *s)
 		if (s->reads[i].busy)
 			return true;
 	}
-	return false;
+	return s->journal_read.busy;
 }
 
 void ss_drain(struct ss *s)
@@ -423,6 +466,32 @@ void ss_verify(struct ss *s, bool all)
 		}
 	}
 	ss_drain(s);
+}
+
+/* --- the journal, as a peer reads it --- */
+
+/* A record between trim and durable, payload too: old ones more often. */
+static void ss_journal_read(struct ss *s)
+{
+	struct ss_journal_read *j = &s->journal_read;
+	struct replica_status st;
+	uint32_t from, to;
+
+	if (j->busy || s->m->count == 0)
+		return;
+	replica_status(s->r, &st);
+	from = model_find(s->m, st.trim);
+	to = model_find(s->m, st.durable);
+	if (from == UINT32_MAX || to == UINT32_MAX || from >= to)
+		return;
+	memset(&j->q, 0, sizeof(j->q));
+	j->q.lsn =
+		s->m->records[prng_range(&s->prng, from, prng_range(&s->prng, from, to - 1))].begin;
+	j->busy = true;
+	op_init(&j->op, s->env->ready, nothing_step);
+	completion_arm(&j->q.done, &j->op, 1);
+	replica_journal_read(s->r, &j->q);
+	world_settle(s->w);
 }
 
 /* --- rarer actions --- */
@@ -526,6 +595,8 @@ void ss_action(struct ss *s)
 		ss_volume_change(s);
 	else if (p < 830)
 		ss_run(s, prng_below(&s->prng, 500 * MS_NS)); /* idle: the background works */
+	else if (p < 860)
+		ss_journal_read(s);
 	else
 		ss_run(s, prng_below(&s->prng, 400000));
 	if (p < 450 && append_slot(s) == NULL)

@@ -12,6 +12,9 @@
 
 struct space {
 	bool used[BENCH_SEGMENTS];
+	bool named[BENCH_CHUNKS];
+	uint32_t cursor; /* chunks are taken round, so that a reused one shows */
+	bool no_room;
 };
 
 struct store {
@@ -48,6 +51,68 @@ int space_segment_mark_journal(struct space *sp, uint32_t segment)
 		return -ERR_CORRUPT;
 	sp->used[segment] = true;
 	return 0;
+}
+
+/* Chunks lie behind the segments. */
+static uint64_t chunk_at(uint32_t i)
+{
+	return (BENCH_SEGMENTS * BENCH_SEGMENT_BYTES) + (uint64_t)i * CHUNK_BYTES;
+}
+
+int space_chunk_name(struct space *sp, uint64_t *ret_chunk)
+{
+	for (uint32_t n = 0; n < BENCH_CHUNKS && !sp->no_room; n++) {
+		uint32_t i = sp->cursor++ % BENCH_CHUNKS;
+
+		if (sp->named[i])
+			continue;
+		sp->named[i] = true;
+		*ret_chunk = chunk_at(i);
+		return 0;
+	}
+	return -ERR_FULL;
+}
+
+static uint32_t chunk_index(uint64_t chunk)
+{
+	ck_assert_uint_ge(chunk, chunk_at(0));
+	ck_assert_uint_lt(chunk, chunk_at(BENCH_CHUNKS));
+	return (uint32_t)((chunk - chunk_at(0)) / CHUNK_BYTES);
+}
+
+int space_chunk_name_again(struct space *sp, uint64_t chunk)
+{
+	uint32_t i = chunk_index(chunk);
+
+	if (sp->named[i])
+		return -ERR_CORRUPT;
+	sp->named[i] = true;
+	return 0;
+}
+
+void space_chunk_unname(struct space *sp, uint64_t chunk)
+{
+	ck_assert(sp->named[chunk_index(chunk)]);
+	sp->named[chunk_index(chunk)] = false;
+}
+
+uint64_t space_free_bytes(const struct space *sp)
+{
+	return sp->no_room ? 0 : UINT64_MAX / 2;
+}
+
+uint32_t bench_named(const struct bench *b)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < BENCH_CHUNKS; i++)
+		n += b->space->named[i];
+	return n;
+}
+
+void bench_no_room(struct bench *b, bool no_room)
+{
+	b->space->no_room = no_room;
 }
 
 uint64_t space_segment_bytes(const struct space *sp)
@@ -101,7 +166,9 @@ struct bench *bench_open(uint64_t seed)
 	struct bench *b = calloc(1, sizeof(*b));
 	struct buf_pool_sizes bufs = {{4000, 100, 8}};
 
-	b->f = fake_open_bufs(seed, BENCH_SEGMENTS * BENCH_SEGMENT_BYTES, &bufs);
+	b->f = fake_open_bufs(
+		seed, BENCH_SEGMENTS * BENCH_SEGMENT_BYTES + (uint64_t)BENCH_CHUNKS * CHUNK_BYTES,
+		&bufs);
 	b->space = calloc(1, sizeof(*b->space));
 	b->random = seed * 77 + 5;
 	opts_fill(b);
@@ -130,7 +197,9 @@ int bench_append(struct bench *b, uint32_t blocks, struct completion *done)
 				   .begin = journal_tail(b->j),
 				   .prev_chain = journal_tail_chain(b->j),
 				   .epoch = {1, 1, 1}};
-	struct record_extent e = {.block = bench_random(b) % 10000, .count = blocks};
+	struct record_extent e = {.block = blocks % 100 == 99 ? bench_random(b) % 600 * CHUNK_BLOCKS
+							      : bench_random(b) % 10000,
+				  .count = blocks};
 	struct record *r = record_take(b->pool, b->f->env->bufs);
 	uint32_t crcs[RECORD_PAYLOAD_BLOCKS_MAX];
 	int rc;
@@ -206,6 +275,7 @@ static int found(void *ctx, const struct record_view *view, const uint8_t *heade
 {
 	struct bench *b = ctx;
 	static uint8_t block[BLOCK_BYTES];
+	struct record_runs runs;
 
 	ck_assert_uint_lt(b->found_count, BENCH_RECORDS_MAX);
 	b->found[b->found_count++] = (struct bench_record){view->begin.v, view->end.v, view->chain,
@@ -213,6 +283,18 @@ static int found(void *ctx, const struct record_view *view, const uint8_t *heade
 	sim_disk_peek(b->f->sim_disk, place->off, block, BLOCK_BYTES);
 	if (view->end.v > b->root_fold.v)
 		ck_assert_mem_eq(block, header, view->logical_bytes);
+	record_runs(header, view, &runs);
+	ck_assert(record_chunks_fit(&runs, &place->chunks));
+	b->found_chunks += place->chunks.count;
+	for (uint32_t i = 0; i < view->payload_blocks; i++) { /* every block is where it is said */
+		sim_disk_peek(b->f->sim_disk,
+			      record_block_off(&runs, &place->chunks, place->off, i,
+					       view->payload_blocks, NULL),
+			      block, BLOCK_BYTES);
+		if (!b->content_may_differ)
+			ck_assert_uint_eq(crc32c(block, BLOCK_BYTES),
+					  record_crc_at(header, view, i));
+	}
 	return 0;
 }
 
@@ -221,7 +303,8 @@ int bench_recover(struct bench *b)
 	struct fake_wait wait;
 
 	memset(b->space->used, 0, sizeof(b->space->used));
-	b->found_count = 0;
+	memset(b->space->named, 0, sizeof(b->space->named));
+	b->found_count = b->found_chunks = 0;
 	ck_assert_int_eq(journal_from_root(&b->opts, &b->root, &b->j), 0);
 	journal_recover(b->j, b->root_fold, b->root_known, found, b, &b->result,
 			fake_arm(b->f, &wait));

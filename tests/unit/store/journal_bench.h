@@ -11,6 +11,7 @@
 
 #define BENCH_SEGMENT_BYTES (2ull << 20)
 #define BENCH_SEGMENTS 24u
+#define BENCH_CHUNKS 1024u /* of home, behind the segments */
 #define BENCH_RECORDS_MAX 8192u
 
 struct bench_record {
@@ -35,6 +36,8 @@ struct bench {
 	/* what recovery told */
 	struct bench_record found[BENCH_RECORDS_MAX];
 	uint32_t found_count;
+	uint32_t found_chunks;	 /* named by them */
+	bool content_may_differ; /* a test damaged it */
 	struct journal_recovery_result result;
 	int recover_rc;
 	struct op watch;
@@ -44,8 +47,11 @@ struct bench {
 struct bench *bench_open(uint64_t seed);
 void bench_close(struct bench **b);
 uint64_t bench_random(struct bench *b);
-/* Append one record with `blocks` of payload (0: a NOTE); journal_append's answer. */
+/* Append one record with `blocks` of payload (0: a NOTE); journal_append's answer.  Blocks ending in 99
+ * begin at a chunk, others anywhere. */
 int bench_append(struct bench *b, uint32_t blocks, struct completion *done);
+uint32_t bench_named(const struct bench *b); /* chunks that somebody names */
+void bench_no_room(struct bench *b, bool no_room);
 /* Run until nothing is in flight; acked follows. */
 void bench_settle(struct bench *b);
 void bench_run(struct bench *b, uint64_t ns);

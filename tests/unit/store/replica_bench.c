@@ -165,6 +165,25 @@ static void extents_make(struct rb *b, struct record_extent *e, uint32_t count)
 	}
 }
 
+/* A large write, at a chunk or not: most of it goes by reference.  Sometimes a small one beside it. */
+static uint32_t extents_large(struct rb *b, struct record_extent *e)
+{
+	uint32_t n = 64 + (uint32_t)rb_random(b) % 140;
+
+	e[0] = (struct record_extent){.volume = (uint32_t)rb_random(b) % RB_VOLUMES,
+				      .block = rb_random(b) % (RB_BLOCKS - n)};
+	if (rb_random(b) % 2 == 0) {
+		e[0].block -= e[0].block % CHUNK_BLOCKS;
+		n -= n % CHUNK_BLOCKS;
+	}
+	e[0].count = n;
+	if (rb_random(b) % 2 == 0)
+		return 1;
+	e[1] = (struct record_extent){
+		.volume = e[0].volume, .block = e[0].block + rb_random(b) % n, .count = 1};
+	return 2;
+}
+
 int rb_append_extents(struct rb *b, struct record_extent *e, uint32_t count)
 {
 	uint32_t crcs[RECORD_PAYLOAD_BLOCKS_MAX], payload = 0, at = 0;
@@ -204,9 +223,14 @@ int rb_append_extents(struct rb *b, struct record_extent *e, uint32_t count)
 int rb_append(struct rb *b)
 {
 	struct record_extent e[RB_EXTENTS_MAX];
-	uint32_t count = 1 + (uint32_t)rb_random(b) % RB_EXTENTS_MAX;
+	uint32_t count;
 
-	extents_make(b, e, count);
+	if (rb_random(b) % 6 == 0) {
+		count = extents_large(b, e);
+	} else {
+		count = 1 + (uint32_t)rb_random(b) % RB_EXTENTS_MAX;
+		extents_make(b, e, count);
+	}
 	return rb_append_extents(b, e, count);
 }
 

@@ -398,6 +398,123 @@ START_TEST(counts_that_cannot_be_are_refused)
 }
 END_TEST
 
+/* --- chunks that records name --- */
+
+static void encode_all(struct space *sp)
+{
+	struct disk_segments d;
+	struct disk_bitmaps b;
+
+	for (uint32_t i = 0; i < space_segments_pages(sp); i++)
+		space_segments_encode(sp, i, &d);
+	for (uint32_t i = 0; i < space_bitmaps_pages(sp); i++)
+		space_bitmaps_encode(sp, i, &b);
+}
+
+static void next_checkpoint(struct space *sp)
+{
+	encode_all(sp);
+	space_captured(sp);
+	space_durable(sp);
+}
+
+START_TEST(a_named_chunk_is_nobody_elses_and_in_no_checkpoint)
+{
+	struct space *sp;
+	uint64_t named, other;
+
+	ck_assert_int_eq(space_open(1ull << 30, 16u << 20, &sp), 0);
+	ck_assert_int_eq(space_chunk_name(sp, &named), 0);
+	ck_assert(space_chunk_is_named(sp, named) && !space_chunk_is_used(sp, named));
+	ck_assert_int_eq(space_chunk_take(sp, &other), 0);
+	ck_assert_uint_ne(named, other);
+	next_checkpoint(sp);
+	next_checkpoint(sp);
+	ck_assert(space_chunk_is_named(sp, named));
+	space_chunk_adopt(sp, named);
+	ck_assert(space_chunk_is_used(sp, named));
+	ck_assert_uint_eq(space_refs(sp, named), 1);
+	ck_assert(!space_chunk_is_exclusive(sp, named)); /* its record may still be read */
+	space_chunk_unname(sp, named);
+	ck_assert(space_chunk_is_exclusive(sp, named));
+	space_chunk_drop(sp, named);
+	ck_assert(!space_chunk_is_used(sp, named));
+	space_close(&sp);
+}
+END_TEST
+
+/* A crash before the next checkpoint may bring the record back, so its chunk is not reused before. */
+START_TEST(a_name_let_go_is_reused_after_a_checkpoint_that_begins_later)
+{
+	struct space *sp;
+	uint64_t a, b, again;
+
+	ck_assert_int_eq(space_open(1ull << 30, 16u << 20, &sp), 0);
+	ck_assert_int_eq(space_chunk_name(sp, &a), 0);
+	ck_assert_int_eq(space_chunk_name(sp, &b), 0);
+	space_chunk_unname(sp, a);
+	ck_assert_int_eq(space_chunk_name(sp, &again), 0);
+	ck_assert_uint_ne(again, a);
+	encode_all(sp);
+	space_captured(sp);
+	space_chunk_unname(sp, b); /* too late for this one */
+	space_durable(sp);
+	ck_assert_int_eq(space_chunk_take(sp, &again), 0);
+	ck_assert_uint_ne(again, b);
+	ck_assert_int_eq(space_chunk_take(sp, &again), 0);
+	ck_assert_uint_ne(again, b);
+	next_checkpoint(sp);
+	next_checkpoint(sp);
+	ck_assert_int_eq(space_chunk_take(sp, &again), 0);
+	ck_assert(again == a || again == b);
+	space_close(&sp);
+}
+END_TEST
+
+/* A map that lets go of a chunk which a record still names leaves it to the record. */
+START_TEST(a_chunk_dropped_by_its_map_stays_while_it_is_named)
+{
+	struct space *sp;
+	uint64_t c, other;
+
+	ck_assert_int_eq(space_open(1ull << 30, 16u << 20, &sp), 0);
+	ck_assert_int_eq(space_chunk_name(sp, &c), 0);
+	space_chunk_adopt(sp, c);
+	space_chunk_drop(sp, c);
+	next_checkpoint(sp);
+	next_checkpoint(sp);
+	ck_assert_int_eq(space_chunk_take(sp, &other), 0);
+	ck_assert_uint_ne(other, c);
+	space_chunk_unname(sp, c);
+	next_checkpoint(sp);
+	ck_assert_int_eq(space_chunk_take(sp, &other), 0);
+	ck_assert_uint_eq(other, c);
+	space_close(&sp);
+}
+END_TEST
+
+START_TEST(recovery_names_what_is_free_to_be_named)
+{
+	struct space *sp;
+	uint64_t c;
+
+	ck_assert_int_eq(space_open(1ull << 30, 16u << 20, &sp), 0);
+	space_recovery_begin(sp);
+	ck_assert_int_eq(space_segment_mark_journal(sp, 3), 0);
+	ck_assert_int_eq(space_chunk_name_again(sp, 3ull << 24), -ERR_CORRUPT); /* a journal's */
+	ck_assert_int_eq(space_chunk_name_again(sp, 0), -ERR_CORRUPT);		/* superblock */
+	ck_assert_int_eq(space_chunk_name_again(sp, 1ull << 30), -ERR_CORRUPT);
+	ck_assert_int_eq(space_chunk_name_again(sp, (5ull << 24) + 4096), -ERR_CORRUPT);
+	ck_assert_int_eq(space_chunk_name_again(sp, 5ull << 24), 0);
+	ck_assert_int_eq(space_chunk_name_again(sp, 5ull << 24), -ERR_CORRUPT); /* twice */
+	ck_assert_int_eq(space_segment_mark_journal(sp, 5), -ERR_CORRUPT);
+	space_recovery_end(sp);
+	ck_assert_int_eq(space_chunk_take(sp, &c), 0);
+	ck_assert_uint_eq(c, (5ull << 24) + CHUNK_BYTES);
+	space_close(&sp);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("store/space");
@@ -420,6 +537,10 @@ int main(void)
 	tcase_add_test(c, dropped_reference_keeps_a_chunk_from_being_exclusive_until_it_is_durable);
 	tcase_add_test(c, counts_written_and_read_back_say_the_same);
 	tcase_add_test(c, counts_that_cannot_be_are_refused);
+	tcase_add_test(c, a_named_chunk_is_nobody_elses_and_in_no_checkpoint);
+	tcase_add_test(c, a_name_let_go_is_reused_after_a_checkpoint_that_begins_later);
+	tcase_add_test(c, a_chunk_dropped_by_its_map_stays_while_it_is_named);
+	tcase_add_test(c, recovery_names_what_is_free_to_be_named);
 	suite_add_tcase(suite, c);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
