@@ -276,7 +276,7 @@ struct disk_group {
 	uint64_t journal_segment_seq, journal_trim, journal_trim_chain;
 	uint64_t journal_segment_link, journal_tail_seq;
 	char name[64];
-	uint8_t zero[16];
+	uint64_t history_ns, history_bytes; /* journal kept to go back in; both 0: none */
 	struct disk_epoch epochs[DISK_EPOCHS_MAX];
 };
 _Static_assert(sizeof(struct disk_group) == PAGE_BYTES, "group page");

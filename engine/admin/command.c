@@ -112,6 +112,9 @@ static void group_set(struct session *s, const Adm__GroupSet *m, uint32_t timeou
 	fill(r->group.name, sizeof(r->group.name), m->name);
 	r->set_on_peer_loss = m->set_on_peer_loss;
 	r->group.on_peer_loss_stop = m->on_peer_loss_stop;
+	r->set_history = m->set_history;
+	r->group.history_s = m->history_seconds;
+	r->group.history_bytes = m->history_bytes;
 	r->set_on_full = m->set_on_full;
 	r->group.on_full_stop = m->on_full_stop;
 	r->set_min_isr = m->min_isr != 0;

@@ -240,6 +240,10 @@ static Adm__Group *status_group(struct arena *a, const struct admin_server *s,
 	m->age_seconds = (double)g->state_age_ms / 1e3;
 	m->on_peer_loss_stop = g->on_peer_loss_stop;
 	m->on_full_stop = g->on_full_stop;
+	m->history_seconds = g->history_s;
+	m->history_bytes = g->history_bytes;
+	m->history_kept = g->history_kept;
+	m->history_short = g->history_short;
 	m->min_isr = g->min_isr;
 	m->orphan = g->orphan;
 	m->snapshots = g->snapshot_count;

@@ -33,6 +33,7 @@ struct replica_root {
 		durable_known; /* a durable LSN of this replica when the checkpoint was written */
 	uint64_t content_generation;
 	uint64_t last_forced_epoch;
+	struct replica_history history; /* wanted when it was written */
 	struct journal_root journal;
 	struct epoch_entry epochs[EPOCHS_MAX];
 	uint32_t epoch_count;

@@ -159,6 +159,21 @@ void replica_chain_at(struct replica *r, struct replica_chain_at *q);
 void replica_pin(struct replica *r, struct lsn lsn);
 bool replica_pin_broken(const struct replica *r);
 
+/* How much of the journal below commit is kept to go back in: what was committed within `ns`, at most
+ * `bytes` (0: no such bound; both 0: none).  Never more than three eighths of the journal's share, and
+ * less when the journal is full: the oldest goes first.  Setting what is set changes nothing. */
+struct replica_history {
+	uint64_t ns, bytes;
+};
+struct replica_history_status {
+	struct replica_history want;
+	struct lsn begin; /* of the oldest record that is in the journal */
+	uint64_t bytes;	  /* from there to commit; 0: no history is wanted */
+	bool is_short;	  /* there is no room for all that is wanted */
+};
+void replica_history_set(struct replica *r, const struct replica_history *want);
+void replica_history_status(const struct replica *r, struct replica_history_status *ret);
+
 /* --- Full copy (QUORUM J8): a staging replica beside the last consistent point. ---
  * begin gives an empty staging replica of the same group that starts at (s, chain) with the
  * source's epochs and volumes; an earlier staging of the group is discarded first.  Records > s are

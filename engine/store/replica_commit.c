@@ -220,6 +220,7 @@ int replica_commit(struct replica *r, struct lsn lsn)
 		rc = replica_apply_first(r, false);
 	if (r->commit.v != before.v) {
 		r->commit_time = clock_now(r->env->clock);
+		replica_history_committed(r);
 		replica_wake(r);
 	}
 	if (rc == -ERR_AGAIN)

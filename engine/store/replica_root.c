@@ -4,7 +4,7 @@
  *
  * Purpose.     A replica and its checkpoints: made from a root, recovered, written to the next root,
  *              told that it is durable.
- * Invariants.  G1  A root keeps the journal from min(fold, pin) on; nothing before that is given back
+ * Invariants.  G1  A root keeps the journal from min(fold, pin, history) on; nothing before that is given back
  *                  until a checkpoint that does not name it is durable.
  *              G2  After recovery commit is the newest commit LSN told by the root or by the
  *                  replica's own records, never beyond its tail (QUORUM J2); records beyond wait.
@@ -73,6 +73,7 @@ int replica_from_root(struct store *s, const struct replica_root *root, struct r
 	r->durable_known = lsn_max(root->durable_known, root->commit);
 	r->content_generation = root->content_generation;
 	r->last_forced_epoch = root->last_forced_epoch;
+	r->history.want = root->history;
 	for (uint32_t i = 0; i < root->epoch_count; i++) {
 		if (root->epochs[i].first.v < root->fold.v) /* the others are found again (L3) */
 			r->epochs[r->epoch_count++] = root->epochs[i];
@@ -161,7 +162,9 @@ int replica_to_root(struct replica *r, struct lsn fold, struct replica_root *ret
 	ret_root->durable_known = journal_durable(r->journal);
 	ret_root->content_generation = r->content_generation;
 	ret_root->last_forced_epoch = r->last_forced_epoch;
-	journal_root_at(r->journal, lsn_min(fold, r->pin), &ret_root->journal); /* G1 */
+	ret_root->history = r->history.want;
+	journal_root_at(r->journal, lsn_min(lsn_min(fold, r->pin), replica_history_keep(r)),
+			&ret_root->journal); /* G1 */
 	memcpy(ret_root->epochs, r->epochs, r->epoch_count * sizeof(r->epochs[0]));
 	ret_root->epoch_count = r->epoch_count;
 	for (uint32_t i = 0; i < r->volume_count; i++) {

@@ -62,6 +62,21 @@ struct read_wait {
 	uint32_t phase;
 };
 
+#define HISTORY_SAMPLES 72u
+
+struct history_sample {
+	struct lsn lsn;
+	struct mono_ns time;
+};
+
+/* replica_history.c */
+struct replica_history_state {
+	struct replica_history want;
+	struct lsn floor; /* nothing below is kept */
+	struct history_sample samples[HISTORY_SAMPLES];
+	uint32_t first, count;
+};
+
 struct replica_destroy;
 
 struct replica {
@@ -88,6 +103,8 @@ struct replica {
 	uint64_t content_generation, last_forced_epoch;
 	bool pin_broken;
 	bool was_full; /* an append was refused since space was freed last */
+
+	struct replica_history_state history;
 
 	struct op release_op; /* a checkpoint that lets go of journal nobody needs */
 	struct completion released;
@@ -121,6 +138,12 @@ void replica_journal_opts(struct replica *r, struct journal_opts *ret);
 void replica_wake(struct replica *r);
 void replica_space_freed(struct replica *r);
 void replica_epoch_add(struct replica *r, const struct record_view *v);
+
+/* replica_history.c */
+void replica_history_committed(struct replica *r); /* commit has moved */
+/* The journal is kept from here on; UINT64_MAX: no history is wanted. */
+struct lsn replica_history_keep(const struct replica *r);
+bool replica_history_shrink(struct replica *r); /* true: there is less to keep now */
 
 /* replica_life.c */
 void replica_destroy_unqueue(struct replica *r);

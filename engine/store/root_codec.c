@@ -35,6 +35,8 @@ void root_group_encode(const struct replica_root *root, struct disk_group *d)
 	d->durable_known = root->durable_known.v;
 	d->content_generation = root->content_generation;
 	d->last_forced_epoch = root->last_forced_epoch;
+	d->history_ns = root->history.ns;
+	d->history_bytes = root->history.bytes;
 	for (uint32_t i = 0; i < root->epoch_count; i++) {
 		d->epochs[i].number = root->epochs[i].epoch.number;
 		d->epochs[i].incarnation = root->epochs[i].epoch.incarnation;
@@ -73,6 +75,8 @@ int root_group_decode(const struct disk_group *d, struct replica_root *ret)
 	ret->durable_known.v = d->durable_known;
 	ret->content_generation = d->content_generation;
 	ret->last_forced_epoch = d->last_forced_epoch;
+	ret->history.ns = d->history_ns;
+	ret->history.bytes = d->history_bytes;
 	for (uint32_t i = 0; i < ret->epoch_count; i++) {
 		ret->epochs[i].epoch.number = d->epochs[i].number;
 		ret->epochs[i].epoch.incarnation = d->epochs[i].incarnation;

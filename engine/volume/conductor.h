@@ -64,6 +64,8 @@ struct group_create_spec {
 	bool on_peer_loss_stop;			    /* --on-peer-loss stop */
 	uint32_t min_isr;			    /* 1 or 2 */
 	bool on_full_stop;			    /* --on-full stop */
+	uint32_t history_s;			    /* --history, a time */
+	uint64_t history_bytes;			    /* or a size; both 0: none */
 };
 
 struct volume_create_spec {
@@ -112,7 +114,7 @@ struct conductor_request {
 	bool all;			    /* SWITCHOVER: every group that is primary here */
 	bool force;
 	bool set_on_peer_loss, set_min_isr; /* GROUP_SET: which fields of `group` count */
-	bool set_on_full;
+	bool set_on_full, set_history;
 	uint64_t deadline_ms;
 	char text[REQUEST_TEXT_BYTES];
 	/* fields below are private */
@@ -170,6 +172,10 @@ struct group_status {
 	bool on_peer_loss_stop;
 	bool on_full_stop;
 	uint32_t min_isr;
+	uint32_t history_s;	    /* wanted */
+	uint64_t history_bytes;	    /* the same */
+	uint64_t history_kept;	    /* bytes of journal kept to go back in; 0: none is wanted */
+	bool history_short;	    /* there is no room for all that is wanted */
 	bool orphan;		    /* in the store, unknown to the authority: never served */
 	struct wall_ns newest_time; /* newest record here */
 };

@@ -149,6 +149,19 @@ static void group_source_facts(struct group *g, struct rules_facts *f)
 	}
 }
 
+/* Also when another replica has taken the place of the old one. */
+static void group_set_history(struct group *g)
+{
+	struct replica *r = replica_find(g->c->store, &g->uuid);
+	const struct replica_history want = {
+		.ns = g->view.config.history_s * SEC_NS,
+		.bytes = g->view.config.history_bytes,
+	};
+
+	if (r != NULL && g->view_seen)
+		replica_history_set(r, &want);
+}
+
 void group_facts(struct group *g, struct rules_facts *f)
 {
 	struct conductor *c = g->c;
@@ -209,6 +222,7 @@ static void group_step(struct op *op)
 	group_reap_volumes(g);
 	export_reap(g);
 	group_track_suspension(g);
+	group_set_history(g);
 	group_note_changes(g);
 	group_arm(g);
 }

@@ -298,8 +298,14 @@ static int request_group_change(struct conductor_request *r)
 			want.min_isr = (uint8_t)r->group.min_isr;
 		if (r->set_on_full)
 			want.on_full = r->group.on_full_stop ? VG_FULL_STOP : VG_FULL_ENOSPC;
+		if (r->set_history) {
+			want.history_s = r->group.history_s;
+			want.history_bytes = r->group.history_bytes;
+		}
 		if (want.on_peer_loss == g->view.config.on_peer_loss &&
 		    want.on_full == g->view.config.on_full &&
+		    want.history_s == g->view.config.history_s &&
+		    want.history_bytes == g->view.config.history_bytes &&
 		    want.min_isr == g->view.config.min_isr)
 			return 0;
 		cmd.config = want;

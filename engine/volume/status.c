@@ -293,6 +293,7 @@ static void group_fill(struct group *g, struct group_status *s)
 	struct conductor *c = g->c;
 	struct replica *r = replica_find(c->store, &g->uuid);
 	struct replica_status st = {0};
+	struct replica_history_status history = {0};
 	uint64_t now = clock_now(c->env->clock).v;
 
 	memset(s, 0, sizeof(*s));
@@ -310,8 +311,14 @@ static void group_fill(struct group *g, struct group_status *s)
 	s->on_peer_loss_stop = g->view.config.on_peer_loss == VG_PEER_LOSS_STOP;
 	s->on_full_stop = g->view.config.on_full == VG_FULL_STOP;
 	s->min_isr = g->view.config.min_isr;
+	s->history_s = g->view.config.history_s;
+	s->history_bytes = g->view.config.history_bytes;
 	if (r != NULL)
 		replica_status(r, &st);
+	if (r != NULL)
+		replica_history_status(r, &history);
+	s->history_kept = history.bytes;
+	s->history_short = history.is_short;
 	s->head = st.tail;
 	s->commit = st.commit;
 	s->fold = st.fold;

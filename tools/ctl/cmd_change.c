@@ -91,15 +91,39 @@ int cmd_group_create(struct ctl *ctl, int argc, char **argv)
 	return client_change(ctl, &request, "group", name);
 }
 
+/* A time, a size or "off". */
+static int history_check(const struct ctl *ctl, const char *text, Adm__GroupSet *m)
+{
+	uint64_t ns, bytes;
+
+	m->set_history = true;
+	if (strcmp(text, "off") == 0)
+		return 0;
+	if (duration_parse(text, &ns) == 0) {
+		if (ns < SEC_NS || ns / SEC_NS > UINT32_MAX)
+			return ctl_usage(ctl, "option --history is a second at least, not '%.40s'",
+					 text);
+		m->history_seconds = (uint32_t)(ns / SEC_NS);
+		return 0;
+	}
+	if (size_parse(text, &bytes) < 0 || bytes == 0)
+		return ctl_usage(ctl,
+				 "option --history is a time like 1h, a size like 10GiB or 'off', "
+				 "not '%.40s'",
+				 text);
+	m->history_bytes = bytes;
+	return 0;
+}
+
 int cmd_group_set(struct ctl *ctl, int argc, char **argv)
 {
 	struct policy p = {0};
-	const char *name;
+	const char *name, *history = NULL;
 	const struct opt opts[] = {{"--ack", &p.ack, NULL, false},
 				   {"--on-peer-loss", &p.on_peer_loss, NULL, false},
 				   {"--on-full", &p.on_full, NULL, false},
 				   {"--min-isr", &p.min_isr, NULL, false},
-				   {"--history", NULL, NULL, true},
+				   {"--history", &history, NULL, false},
 				   {"--solo", NULL, NULL, true},
 				   {"--strict-reads", NULL, NULL, true},
 				   {"--rpo", NULL, NULL, true},
@@ -118,7 +142,10 @@ int cmd_group_set(struct ctl *ctl, int argc, char **argv)
 	if (rc != 0 || (rc = ctl_name(ctl, "group", name)) != 0 ||
 	    (rc = policy_check(ctl, &p)) != 0)
 		return rc;
-	if (p.ack == NULL && p.on_peer_loss == NULL && p.on_full == NULL && p.min_isr == NULL)
+	if (history != NULL && (rc = history_check(ctl, history, &m)) != 0)
+		return rc;
+	if (p.ack == NULL && p.on_peer_loss == NULL && p.on_full == NULL && p.min_isr == NULL &&
+	    history == NULL)
 		return ctl_usage(ctl, "nothing to set");
 	m.name = keep(text, sizeof(text), name);
 	m.ack_received = p.received;

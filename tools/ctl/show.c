@@ -115,6 +115,10 @@ static void group_head_json(struct json *j, const Adm__Group *g)
 	json_text(j, "uuid", g->uuid);
 	json_text(j, "on_peer_loss", g->on_peer_loss_stop ? "stop" : "continue");
 	json_text(j, "on_full", g->on_full_stop ? "stop" : "enospc");
+	json_number(j, "history_seconds", g->history_seconds);
+	json_number(j, "history_bytes", g->history_bytes);
+	json_number(j, "history_kept", g->history_kept);
+	json_bool(j, "history_short", g->history_short);
 	json_text(j, "ack", "journaled");
 	json_number(j, "min_isr", g->min_isr);
 	json_bool(j, "orphan", g->orphan);
