@@ -13,6 +13,10 @@
  *                  keep the checksum of their leaf: a damaged one stays damaged, is never made good, and
  *                  holds up nothing.
  *              FB6 A block of zeroes is a mark in its leaf and takes no room.
+ *              FB7 A chunk of which all 16 blocks win, as one record named it, becomes the leaf's without
+ *                  being read or written: it was durable before its record, its checksums are the
+ *                  record's, and nobody writes it while it is named (SN3).  One that a map has
+ *                  already (a window done again after a crash) is copied.
  * States.      IDLE -> GATHER -> MOVE (leaves and payload, in parallel) -> COPY (blocks to copy up are
  *              read) -> WRITE -> IDLE.
  * Ownership.   Buffers are ours for life; requests and loads are embedded.
@@ -60,6 +64,7 @@ struct batch_leaf {
 	uint64_t leaf_no;
 	struct leaf *leaf; /* pinned; NULL: a hole that stays one */
 	bool has_data, ready, loading;
+	uint32_t adopted;	    /* FB7, one bit per chunk */
 	uint32_t begin;		    /* its first item */
 	uint32_t wins[LEAF_BLOCKS]; /* index of the winning item plus 1; 0: untouched */
 };
@@ -98,7 +103,7 @@ struct fold_batch {
 	/* Copied blocks are those from BATCH_BLOCKS on. */
 	struct batch_block blocks[BATCH_BLOCKS + COPY_BLOCKS];
 	uint32_t block_count, copy_count;
-	struct batch_entry entries[BATCH_BLOCKS];
+	struct batch_entry entries[BATCH_LEAVES * LEAF_CHUNKS];
 	uint32_t entry_count;
 	uint16_t order[BATCH_BLOCKS + COPY_BLOCKS]; /* of blocks, by the place read or written */
 	uint32_t order_count, next;		    /* next in order: not yet submitted */
@@ -370,6 +375,43 @@ static uint32_t winners(struct fold_batch *b, struct batch_leaf *l, uint32_t end
 	return data;
 }
 
+static bool is_adopted(const struct batch_leaf *l, uint32_t block)
+{
+	return (l->adopted >> block / CHUNK_BLOCKS & 1) != 0;
+}
+
+/* The chunk that has exactly what wins in entry i; DISK_NONE: there is none.  FB7 */
+static uint64_t adoptable_chunk(const struct fold_batch *b, const struct batch_leaf *l, uint32_t i)
+{
+	uint64_t chunk = DISK_NONE;
+
+	for (uint32_t k = 0; k < CHUNK_BLOCKS; k++) {
+		uint32_t win = l->wins[i * CHUNK_BLOCKS + k];
+		const struct index_item *it = win == 0 ? NULL : &b->items[win - 1];
+
+		if (it == NULL || it->kind != INDEX_DATA || it->crc == crc32c_block_of_zeroes())
+			return DISK_NONE; /* FB6: to be looked at */
+		if (k == 0)
+			chunk = it->off;
+		if (it->off != chunk + (uint64_t)k * BLOCK_BYTES)
+			return DISK_NONE;
+	}
+	if (chunk % CHUNK_BYTES != 0 || !space_chunk_is_named(b->s->space, chunk) ||
+	    space_chunk_is_used(b->s->space, chunk))
+		return DISK_NONE;
+	return chunk;
+}
+
+static uint32_t adoptable(const struct fold_batch *b, const struct batch_leaf *l)
+{
+	uint32_t mask = 0;
+
+	for (uint32_t i = 0; i < LEAF_CHUNKS; i++)
+		if (adoptable_chunk(b, l, i) != DISK_NONE)
+			mask |= 1u << i;
+	return mask;
+}
+
 /* Take the items of one leaf; false: they do not fit this batch any more. */
 static bool gather_leaf(struct fold_batch *b)
 {
@@ -400,13 +442,15 @@ static bool gather_leaf(struct fold_batch *b)
 		}
 	}
 	data = winners(b, l, end);
+	l->has_data = data > 0;
+	l->adopted = adoptable(b, l);
+	data -= CHUNK_BLOCKS * (uint32_t)__builtin_popcount(l->adopted);
 	if (b->block_count + data > BATCH_BLOCKS)
 		return false;
-	l->has_data = data > 0;
 	for (uint32_t k = 0; k < LEAF_BLOCKS && data > 0; k++) {
 		const struct index_item *it = l->wins[k] == 0 ? NULL : &b->items[l->wins[k] - 1];
 
-		if (it == NULL || it->kind != INDEX_DATA)
+		if (it == NULL || it->kind != INDEX_DATA || is_adopted(l, k))
 			continue;
 		b->blocks[b->block_count++] = (struct batch_block){.from = it->off,
 								   .crc = it->crc,
@@ -664,7 +708,7 @@ static void leaf_masks(const struct fold_batch *b, uint32_t n, uint32_t *at, uin
 	for (uint32_t k = 0; k < LEAF_BLOCKS; k++) {
 		uint16_t *mask = &gone[k / CHUNK_BLOCKS];
 
-		if (l->wins[k] == 0)
+		if (l->wins[k] == 0 || is_adopted(l, k))
 			continue;
 		if (b->items[l->wins[k] - 1].kind == INDEX_DATA && !b->blocks[(*at)++].zero)
 			mask = &dirty[k / CHUNK_BLOCKS];
@@ -723,11 +767,14 @@ static int plan_leaf(struct fold_batch *b, uint32_t n, uint32_t *at)
 	for (uint32_t i = 0; i < LEAF_CHUNKS && rc == 0; i++) {
 		struct batch_entry *e = &b->entries[entry];
 
-		if (dirty[i] == 0)
+		if (dirty[i] == 0 && !is_adopted(&b->leaves[n], i * CHUNK_BLOCKS))
 			continue;
 		e->leaf = (uint16_t)n;
 		e->chunk = (uint16_t)i;
-		leaf_plan(l, i, dirty[i], gone[i], &e->plan);
+		if (is_adopted(&b->leaves[n], i * CHUNK_BLOCKS))
+			e->plan = leaf_plan_adopt(adoptable_chunk(b, &b->leaves[n], i));
+		else
+			leaf_plan(l, i, dirty[i], gone[i], &e->plan);
 		copies += (uint32_t)__builtin_popcount(e->plan.copy);
 		entry++;
 	}
@@ -807,7 +854,7 @@ static void apply_leaf(struct fold_batch *b, const struct batch_leaf *l, uint32_
 		if (it == NULL)
 			continue;
 		lsn.v = it->lsn.v & ~(uint64_t)(BLOCK_BYTES - 1);
-		zero = it->kind == INDEX_DATA && b->blocks[(*at)++].zero;
+		zero = it->kind == INDEX_DATA && !is_adopted(l, k) && b->blocks[(*at)++].zero;
 		if (it->kind == INDEX_DATA && !zero)
 			leaf_put_home(l->leaf, k, it->crc, lsn);
 		else if (zero || it->kind == INDEX_ZERO || b->staging) /* F6 */

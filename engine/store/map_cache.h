@@ -18,6 +18,7 @@
 struct map_cache;
 
 struct map_cache_opts {
+	uint32_t mutant; /* enum store_mutant */
 	struct env *env;
 	struct disk *disk;
 	struct space *space;

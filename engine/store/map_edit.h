@@ -34,6 +34,7 @@ struct leaf_plan {
 	uint64_t base;	/* of the entry afterwards, with the blocks `based` */
 	uint16_t dirty, gone, copy, based;
 	bool fresh; /* chunk is one that leaf_plan_take takes */
+	bool adopt; /* chunk is one that a record names: all 16 blocks are there already */
 };
 /*
  * How blocks `dirty` (not empty) of entry i are stored, when blocks `gone` become zeroes or holes: in place,
@@ -43,6 +44,8 @@ struct leaf_plan {
  */
 void leaf_plan(const struct leaf *l, uint32_t i, uint16_t dirty, uint16_t gone,
 	       struct leaf_plan *ret);
+/* The entry takes over a chunk that a record names, with all its blocks: nothing is written. */
+struct leaf_plan leaf_plan_adopt(uint64_t chunk);
 MUST_CHECK int leaf_plan_take(const struct leaf *l, struct leaf_plan *p); /* -ERR_FULL */
 void leaf_plan_give(const struct leaf *l, struct leaf_plan *p);		  /* it is not applied */
 void leaf_plan_apply(struct leaf *l, uint32_t i, const struct leaf_plan *p);

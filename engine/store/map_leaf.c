@@ -20,6 +20,7 @@
 #include "engine/base/err.h"
 #include "engine/store/map_cache.h"
 #include "engine/store/map_edit.h"
+#include "engine/store/store.h"
 
 #define MERGE_BLOCKS_MAX 4
 
@@ -100,6 +101,14 @@ static void plan_in_place(const struct space *sp, const struct disk_chunk *c, st
 	p->based = 0;
 }
 
+static bool may_write_in_place(const struct leaf *l, uint64_t chunk)
+{
+	if (l->page.map->cache->opts.mutant == STORE_MUTANT_NAMED_IN_PLACE &&
+	    space_refs(space_of(l), chunk) == 1 && space_chunk_is_named(space_of(l), chunk))
+		return true;
+	return space_chunk_is_exclusive(space_of(l), chunk); /* ML2 */
+}
+
 void leaf_plan(const struct leaf *l, uint32_t i, uint16_t dirty, uint16_t gone,
 	       struct leaf_plan *ret)
 {
@@ -112,7 +121,7 @@ void leaf_plan(const struct leaf *l, uint32_t i, uint16_t dirty, uint16_t gone,
 	*ret = (struct leaf_plan){
 		.chunk = DISK_NONE, .from = DISK_NONE, .dirty = dirty, .gone = gone};
 	ret->based = based;
-	if (c->chunk != DISK_NONE && space_chunk_is_exclusive(space_of(l), c->chunk)) {
+	if (c->chunk != DISK_NONE && may_write_in_place(l, c->chunk)) {
 		plan_in_place(space_of(l), c, ret);
 		return;
 	}
@@ -124,6 +133,15 @@ void leaf_plan(const struct leaf *l, uint32_t i, uint16_t dirty, uint16_t gone,
 		ret->base = DISK_NONE;
 	if (ret->copy != 0)
 		ret->from = keep_chunk ? c->base : c->chunk;
+}
+
+struct leaf_plan leaf_plan_adopt(uint64_t chunk)
+{
+	return (struct leaf_plan){.chunk = chunk,
+				  .from = DISK_NONE,
+				  .base = DISK_NONE,
+				  .dirty = UINT16_MAX,
+				  .adopt = true};
 }
 
 bool leaf_plan_drops(const struct leaf *l, uint32_t i, const struct leaf_plan *p)
@@ -162,7 +180,9 @@ void leaf_plan_apply(struct leaf *l, uint32_t i, const struct leaf_plan *p)
 	c->based = p->based;
 	c->chunk = p->chunk;
 	c->base = p->base;
-	if (p->fresh)
+	if (p->adopt)
+		space_chunk_adopt(space_of(l), p->chunk);
+	if (p->fresh || p->adopt)
 		c->birth = l->page.map->cache->seq;
 	if (chunk != DISK_NONE && chunk != c->chunk && chunk != c->base)
 		space_chunk_drop(space_of(l), chunk);

@@ -96,7 +96,7 @@ int store_create(struct env *env, struct disk *disk, const struct store_opts *op
 int store_create_parts(struct store *s)
 {
 	const struct disk_super *super = supers_content(s->supers);
-	struct map_cache_opts co = {.env = s->env, .disk = s->disk};
+	struct map_cache_opts co = {.env = s->env, .disk = s->disk, .mutant = s->opts.mutant};
 	uint64_t memory;
 	int rc;
 
