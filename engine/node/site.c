@@ -5,6 +5,8 @@
  * Invariants.  N1 Nothing listens to clients before the store is open and the conductor started.
  *              N3 A site whose quorum member has failed for good gives up: it could not be deposed
  *                 or confirmed by anybody, and its peer can take over at once.
+ *              N4 A store that is older than the quorum knows it ends the site: the next start knows it
+ *                 as a new disk.
  *              N2 Stopping goes: conductor (roles end, peers told) -> nbd -> repl -> authority -> store.
  * States.      OPENING -> SERVING -> STOPPING -> STOPPED; OPENING -> FAILED -> STOPPING -> STOPPED.
  * Ownership.   The site owns every room object; the disk, the environment and mailboxes are borrowed.
@@ -107,8 +109,10 @@ static void site_step(struct op *op)
 		if (rc == 0)
 			site_move(s, PHASE_SERVING);
 		break;
-	case PHASE_SERVING: /* N3 */
-		if (authority_status(s->authority)->rc < 0)
+	case PHASE_SERVING: /* N3, N4 */
+		if (conductor_store_is_older(s->conductor))
+			site_fail(s, -ERR_STALE, "believing an older copy of the store");
+		else if (authority_status(s->authority)->rc < 0)
 			site_fail(s, authority_status(s->authority)->rc,
 				  "this site's quorum member");
 		break;
@@ -156,6 +160,7 @@ static int site_open_conductor(struct site *s)
 				    .store = s->store,
 				    .authority = s->authority,
 				    .groups_max = s->o.groups_max != 0 ? s->o.groups_max : 256,
+				    .site_op = &s->op,
 				    .mutant = s->o.rules_mutant};
 
 	return conductor_open(s->env, &co, &s->conductor);
@@ -176,7 +181,7 @@ static int site_open_repl(struct site *s)
 	if (s->o.replication_listen == NULL)
 		return 0;
 	store_status(s->store, &st);
-	ro.store = st.uuid;
+	conductor_store_identity(s->store, &ro.store);
 	ro.incarnation = st.incarnation;
 	memcpy(ro.name, s->o.name, sizeof(ro.name));
 	snprintf(ro.listen, sizeof(ro.listen), "%s", s->o.replication_listen);

@@ -400,6 +400,7 @@ static void apply_change(struct fsm *f, struct vg_view *v, const struct vg_cmd *
 	switch (cmd->kind) {
 	case VG_CLAIM:
 		v->isr = 1u << x;
+		v->site[x].joined = cmd->cfg; /* its floor before it claimed (J10) */
 		new_epoch(v, cmd->site, cmd->incarnation);
 		if (cmd->raise_generation)
 			v->content_generation++;
@@ -409,12 +410,14 @@ static void apply_change(struct fsm *f, struct vg_view *v, const struct vg_cmd *
 		break;
 	case VG_ADD:
 		v->isr |= 1u << x;
+		v->site[x].joined = v->cfg;
 		break;
 	case VG_SWITCH:
 		new_epoch(v, cmd->site, cmd->incarnation);
 		break;
 	case VG_FORCE:
 		v->isr = 1u << x;
+		v->site[x].joined = 0; /* an operator believes it */
 		new_epoch(v, cmd->site, cmd->incarnation);
 		/* A forced site is primary from now on: it can only be a sync one. */
 		v->site[x].mode = VG_SITE_SYNC;
@@ -460,6 +463,7 @@ static void set_sites(struct fsm *f, struct vg_view *v, const struct vg_cmd *cmd
 		v->site[i].mode = cmd->sites[i].mode;
 		v->site[i].boot = fsm_node_boot(f, v->site[i].id);
 		v->site[i].replica = was >= 0 ? old.site[was].replica : cmd->sites[i].replica;
+		v->site[i].joined = was >= 0 ? old.site[was].joined : 0;
 		if (was >= 0 && (old.isr >> was & 1u) != 0)
 			v->isr |= 1u << i;
 	}

@@ -18,6 +18,7 @@
 
 #define BATCH_MAGIC 0x42435354u /* "TSCB" */
 #define STATE_MAGIC 0x53465354u /* "TSFS" */
+#define STATE_VERSION 2u	/* of a snapshot; 1: sites without `joined` */
 
 static void put_config(struct cursor *c, const struct vg_config *k);
 static void get_config(struct cursor *c, struct vg_config *k);
@@ -28,7 +29,7 @@ static void get_uuid(struct cursor *c, struct uuid *u);
 static void put_cmd(struct cursor *c, const struct vg_cmd *cmd);
 static bool get_cmd(struct cursor *c, struct vg_cmd *cmd);
 static void put_view(struct cursor *c, const struct vg_view *v);
-static bool get_view(struct cursor *c, struct vg_view *v);
+static bool get_view(struct cursor *c, struct vg_view *v, uint16_t version);
 static bool view_valid(const struct vg_view *v, const struct vg_view *before);
 
 int fsm_batch_encode(const struct vg_cmd *cmds, uint32_t n, void *data, uint32_t bytes)
@@ -71,7 +72,7 @@ int fsm_encode(const struct fsm *f, void *data, uint32_t bytes)
 
 	cursor_init(&c, data, bytes);
 	put_u32(&c, STATE_MAGIC);
-	put_u16(&c, VG_FSM_VERSION);
+	put_u16(&c, STATE_VERSION);
 	put_u16(&c, (uint16_t)f->node_count);
 	put_u32(&c, f->count);
 	put_u32(&c, f->deleted_next);
@@ -99,7 +100,7 @@ int fsm_load(struct fsm *f, const void *data, uint32_t bytes)
 	fresh.node_count = get_u16(&c);
 	fresh.count = get_u32(&c);
 	fresh.deleted_next = get_u32(&c);
-	if (cursor_ok(&c) && version > VG_FSM_VERSION)
+	if (cursor_ok(&c) && version > STATE_VERSION)
 		return -ERR_VERSION;
 	if (!cursor_ok(&c) || version == 0 || fresh.node_count > VG_NODE_MAX ||
 	    fresh.count > VG_COUNT_MAX || fresh.deleted_next >= DELETED_MAX)
@@ -115,7 +116,7 @@ int fsm_load(struct fsm *f, const void *data, uint32_t bytes)
 	if (fresh.vg == NULL)
 		return -ERR_NOMEM;
 	for (uint32_t i = 0; i < fresh.count; i++)
-		if (!get_view(&c, &fresh.vg[i]) ||
+		if (!get_view(&c, &fresh.vg[i], version) ||
 		    !view_valid(&fresh.vg[i], i == 0 ? NULL : &fresh.vg[i - 1])) {
 			free(fresh.vg);
 			return -ERR_CORRUPT; /* C2 */
@@ -209,10 +210,11 @@ static void put_view(struct cursor *c, const struct vg_view *v)
 		put_u8(c, v->site[i].mode);
 		put_u64(c, v->site[i].boot);
 		put_uuid(c, &v->site[i].replica);
+		put_u64(c, v->site[i].joined);
 	}
 }
 
-static bool get_view(struct cursor *c, struct vg_view *v)
+static bool get_view(struct cursor *c, struct vg_view *v, uint16_t version)
 {
 	memset(v, 0, sizeof(*v));
 	get_uuid(c, &v->vg);
@@ -235,6 +237,7 @@ static bool get_view(struct cursor *c, struct vg_view *v)
 		v->site[i].mode = get_u8(c);
 		v->site[i].boot = get_u64(c);
 		get_uuid(c, &v->site[i].replica);
+		v->site[i].joined = version >= 2 ? get_u64(c) : 0;
 	}
 	return cursor_ok(c);
 }

@@ -51,6 +51,8 @@ struct vg_site {
 	uint8_t mode;	     /* enum vg_site_mode; only SYNC sites are ever in isr */
 	uint64_t boot;	     /* newest boot incarnation announced by NODE, 0: none yet (J12) */
 	struct uuid replica; /* generation of its disk (DISK command), nil: none yet */
+	uint64_t joined; /* cfg that it saw, or soon saw, and made its floor, when it last came into
+			      * isr: a store with a lower floor at boot is older than that */
 };
 
 struct vg_view {

@@ -36,6 +36,7 @@ enum { BIT_TIMER = 1 };
 #define HANDSHAKE_NS (6 * SEC_NS)
 /* An attempt that met a cut path is given up early: a fresh one gets through sooner. */
 #define CONNECT_NS (1500 * MS_NS)
+#define INCARNATION_SHIFT 20u /* steps of incarnations are 2^23 on average: 2^20 boots fit */
 
 static void peer_step(struct op *op);
 static void peer_tick(struct repl_peer *p);
@@ -154,7 +155,7 @@ static void peer_tick(struct repl_peer *p)
 static void peer_connect(struct repl_peer *p)
 {
 	struct repl *r = p->repl;
-	uint64_t session = (r->opts.incarnation << 32) + ++r->sessions;
+	uint64_t session = (r->opts.incarnation << INCARNATION_SHIFT) + ++r->sessions;
 
 	if (session <= p->session_seen)
 		session = p->session_seen + 1; /* P2 */

@@ -6,7 +6,7 @@
  *                  the tables call free may belong to one.
  *              O2  A staging replica does not survive: its trees become ghosts, its journal is not
  *                  followed, its segments turn out free.
- *              O3  The incarnation is raised and durable before the store is ready.
+ *              O3  The incarnation is raised, by a random step, and durable before the store is ready.
  * States.      SUPER -> ROOT -> TABLE (each) -> RECOVER (each replica) -> INCARNATION -> done.
  * Ownership.   The opening owns the store until done.
  * Failure.     Whatever does not check out is logged with its place and ends the opening.
@@ -15,6 +15,7 @@
 
 #include "engine/base/err.h"
 #include "engine/base/log.h"
+#include "engine/port/random.h"
 #include "engine/store/checkpoint.h"
 #include "engine/store/fold.h"
 #include "engine/store/map_edit.h"
@@ -22,6 +23,8 @@
 #include "engine/store/stall.h"
 #include "engine/store/store_state.h"
 #include "engine/store/table.h"
+
+#define INCARNATION_STEP_MAX (1u << 24)
 
 enum open_phase { OPEN_SUPER, OPEN_ROOT, OPEN_TABLE, OPEN_RECOVER, OPEN_INCARNATION };
 
@@ -307,6 +310,16 @@ static int recover_next(struct store_opening *o)
 	return 1;
 }
 
+/* Never the same twice, although an earlier copy of the store was put back between two boots: else
+ * this boot could take what was granted to that one for its own. */
+static uint64_t incarnation_step(struct env *env)
+{
+	uint32_t more = 0;
+
+	env->random->fill(env->random, &more, sizeof(more));
+	return 1 + (uint64_t)(more & (INCARNATION_STEP_MAX - 1));
+}
+
 static int raise_incarnation(struct store_opening *o)
 {
 	struct disk_super next = *supers_content(o->s->supers);
@@ -314,8 +327,8 @@ static int raise_incarnation(struct store_opening *o)
 	o->part.rc = 0;
 	if (o->s->opts.read_only)
 		return 2;
-	next.incarnation++;			      /* O3 */
-	next.incompat |= STORE_INCOMPAT_BY_REFERENCE; /* before the first record that needs it */
+	next.incarnation += incarnation_step(o->s->env); /* O3 */
+	next.incompat |= STORE_INCOMPAT_BY_REFERENCE;	 /* before the first record that needs it */
 	completion_arm(&o->part, &o->op, 1);
 	supers_write(o->s->supers, &next, &o->part);
 	return 1;

@@ -49,7 +49,7 @@ int conductor_open(struct env *env, const struct conductor_opts *opts, struct co
 	c->store = opts->store;
 	c->authority = opts->authority;
 	store_status(c->store, &st);
-	c->store_uuid = st.uuid;
+	conductor_store_identity(c->store, &c->store_uuid);
 	c->incarnation = st.incarnation;
 	c->boot = clock_now(env->clock);
 	list_init(&c->groups);
@@ -158,6 +158,7 @@ static void conductor_step(struct op *op)
 	}
 	conductor_failure(c);
 	repairs_tell(c);
+	older_progress(c);
 	if (c->repl != NULL) {
 		conductor_peers(c);
 		conductor_links(c);
@@ -495,7 +496,9 @@ static void conductor_wake_groups(struct conductor *c)
  * more may the peers be told that they can take over. */
 static void conductor_stop_progress(struct conductor *c)
 {
-	bool open = false, busy = c->attached != 0 || !list_empty(&c->requests);
+	bool open = false;
+	bool busy = c->attached != 0 || !list_empty(&c->requests) ||
+		    (c->older && completion_armed(&c->older_done));
 
 	LIST_FOR_EACH(n, &c->groups) {
 		struct group *g = container_of(n, struct group, link);

@@ -34,12 +34,18 @@ struct conductor_opts {
 	struct store *store;
 	struct authority *authority;
 	uint32_t groups_max;
-	uint32_t mutant; /* enum rules_mutant; 0 in products */
+	struct op *site_op; /* woken when the store turns out to be an older one; may be NULL */
+	uint32_t mutant;    /* enum rules_mutant; 0 in products */
 };
 
 /* The conductor owns the repl object of the site (opened by conductor_set_repl before start). */
 MUST_CHECK int conductor_open(struct env *env, const struct conductor_opts *opts,
 			      struct conductor **ret);
+/* What groups and peers know this store by: its UUID, and another one after it was put back older. */
+void conductor_store_identity(const struct store *s, struct uuid *ret);
+/* The store is older than what the quorum knows of this site: it has another identity from the next
+ * start on, which must come now. */
+bool conductor_store_is_older(const struct conductor *c);
 /* The op that repl and authority must wake. */
 struct op *conductor_op(struct conductor *c);
 void conductor_start(struct conductor *c, struct repl *repl); /* repl NULL: a site alone */

@@ -73,6 +73,7 @@ struct group *group_open(struct conductor *c, const struct uuid *uuid, const cha
 	}
 	store_floor_get(c->store, uuid, &g->floor);
 	ro.old_promise_ms = g->floor.promise_ms;
+	g->boot_cfg = g->floor.cfg;
 	rules_init(&g->rules, &ro);
 	g->volumes_at.v = UINT64_MAX;
 	g->born = clock_now(c->env->clock);
@@ -176,10 +177,11 @@ void group_facts(struct group *g, struct rules_facts *f)
 		g->view_seen = true;
 		f->view = &g->view;
 	}
+	older_look(g);
 	f->floor_epoch = g->floor.epoch;
 	f->floor_cfg = g->floor.cfg;
 	f->has_replica = r != NULL;
-	f->store_failed = c->store_failed || c->stopping || g->forked;
+	f->store_failed = c->store_failed || c->stopping || c->older || g->forked;
 	f->take_over = f->now.v < g->take_over_until.v;
 	if (f->take_over && g->follower != NULL && !g->follower_fetches &&
 	    g->follower_state == REPL_STREAMING && g->follower_epoch == g->view.epoch)

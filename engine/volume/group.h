@@ -106,6 +106,9 @@ struct group {
 	struct mono_ns tail_asked, tail_again;
 
 	/* data path */
+	uint64_t boot_cfg; /* floor as it was found at boot */
+	bool proved;	   /* this boot served, or streamed from who served: older.c */
+
 	struct list queued; /* operations ready for the next record, struct volume_io.link */
 	struct list held;   /* writes that wait for room in a full store (--on-full stop) */
 	uint32_t queued_blocks;
@@ -160,6 +163,8 @@ struct conductor {
 	struct repl *repl;
 	struct authority_watch watch;
 	struct uuid store_uuid;
+	bool older, older_told; /* the store was put back: see older.c */
+	struct completion older_done;
 	uint64_t incarnation;
 	struct mono_ns boot;
 	struct list groups; /* name order */
@@ -218,6 +223,10 @@ bool export_list(struct conductor *c, uint32_t index, struct volume_info *ret);
 bool export_read(struct volume_io *io); /* false: wait */
 void export_reap(struct group *g);
 void export_free_all(struct group *g); /* the world is dead */
+
+/* older.c */
+void older_look(struct group *g);
+void older_progress(struct conductor *c);
 
 /* room.c */
 enum room_state room_state(struct conductor *c);

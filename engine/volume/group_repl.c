@@ -251,8 +251,10 @@ static void group_follower_progress(struct group *g)
 
 	repl_follower_status(g->follower, &fs);
 	g->follower_state = fs.state;
-	if (fs.state == REPL_STREAMING)
+	if (fs.state == REPL_STREAMING) {
 		g->base_missing.v = 0;
+		g->proved = true;
+	}
 	over = fs.state == REPL_REFUSED || fs.state == REPL_FAILED || fs.state == REPL_CLOSED ||
 	       fs.state == REPL_DONE || fs.state == REPL_FORKED;
 	if (!over)

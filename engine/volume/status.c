@@ -116,7 +116,8 @@ static enum group_state group_state_of(struct group *g)
 	if (g->open_epoch == 0 && vg_isr_count(&g->view) < 2 && sync_peer)
 		return g->follower != NULL && g->follower_state == REPL_STAGING ? GROUP_RESYNCING
 										: GROUP_DEGRADED;
-	if (!list_empty(&g->held))
+	if (!list_empty(&g->held) || (vg_in_isr(&g->view, g->c->o.site) &&
+				      vg_is_replaced(&g->view, g->c->o.site, &g->c->store_uuid)))
 		return GROUP_SUSPENDED;
 	if (!sync_peer)
 		return GROUP_SINGLE;

@@ -251,6 +251,84 @@ class Scenes:
         self.expect("the other site serves", self.in_sync() == other)
         return "the other site served, and copied"
 
+    def _copy(self, site):
+        """A copy of a site's store as it is now, taken while the site is stopped."""
+        self.c.stop(site)
+        self.c.sh(["cp", "--sparse=always", self.c.path(site, "store"), self.c.path(site, "store.old")])
+        self.c.start(site)
+        self.in_sync()
+
+    def _put_back(self, site):
+        os.replace(self.c.path(site, "store.old"), self.c.path(site, "store"))
+
+    def _start_managed(self, site, seconds, noticed):
+        """Start it again whenever it ends, as a service manager does, until its log says `noticed` and it runs."""
+        end = time.monotonic() + seconds
+        self.c.start(site)
+        while time.monotonic() < end:
+            if self.c.procs[site].poll() is not None:
+                with open(self.c.path(site, "log"), encoding="utf-8") as f:
+                    said = noticed in f.read()
+                self.c.procs.pop(site)
+                time.sleep(0.2)  # RestartSec
+                self.c.start(site)
+                if said:
+                    return True
+            time.sleep(0.05)
+        return False
+
+    def _start_older(self, site):
+        self.expect("it does not believe its store", self._start_managed(site, 60, "counts as a new disk"))
+
+    def older_secondary(self):
+        """An earlier copy of a secondary's store is put back while its primary is away: it must not serve."""
+        primary, other = self.sides()
+        Writer(self, primary, 1).join()
+        self._copy(other)
+        self.expect("the same primary", self.in_sync() == primary)
+        Writer(self, primary, 2).join()
+        self.c.kill(other)
+        self.c.kill(primary)
+        self._put_back(other)
+        self._start_older(other)
+        time.sleep(5)  # far longer than a takeover takes
+        g = self.c.group(other)
+        self.expect("it serves nothing", g and g["role"] != "primary" and "replaced" in g["reason"], g)
+        self.c.start(primary)
+        self.expect("the one that has all serves", self.in_sync() == primary)
+        return self._equal(primary, other)
+
+    def older_primary(self):
+        """The same for the primary, back at once, while the other site is there."""
+        primary, first = self.sides()
+        Writer(self, primary, 1).join()
+        self._copy(first)
+        back, now = self.sides()
+        self.c.stop(back)  # so that `first` serves
+        self.c.start(back)
+        self.expect("it serves", self.in_sync() == now == first, (now, first))
+        w = Writer(self, first, 6)
+        time.sleep(1)  # some load before
+        self.c.kill(first)
+        self._put_back(first)
+        self._start_managed(first, 10, "counts as a new disk")  # it may be dropped before it notices
+        w.join()
+        self.expect("the other serves", self.in_sync() == back)
+        return self._equal(back, first)
+
+    def _equal(self, primary, other):
+        """In sync and stopped, both stores have the same content; and the copy serves it."""
+        self.c.kill(primary, signal.SIGTERM)
+        wait_for("the copy serves", 30, lambda: (self.c.group(other) or {}).get("role") == "primary")
+        self.verify(other)
+        self.c.start(primary)
+        self.in_sync()
+        self.c.stop(primary)
+        self.c.stop(other)
+        roots = [{d["name"]: d["digest"] for d in self.c.ctl_offline(s) if d["kind"] == "volume"} for s in SITES]
+        self.expect("equal digests", roots[0] == roots[1] and roots[0], roots)
+        return "not believed, filled again, equal digests"
+
     def _empty(self, site):
         self.c.sh([self.c.bin("twinshore"), "store", "format", self.c.path(site, "store"), "--force"], timeout=120)
 
@@ -288,7 +366,7 @@ class Scenes:
 
 SCENES = ("secondary_restarts", "primary_restarts", "witness_restarts", "secondary_killed", "stop_on_peer_loss",
           "both_stop_at_once", "all_killed_at_once", "deletes_after_failover", "replaced_disk",
-          "replaced_disk_at_once", "replaced_primary_disk")
+          "replaced_disk_at_once", "replaced_primary_disk", "older_secondary", "older_primary")
 
 
 def main():

@@ -53,6 +53,7 @@ static struct runner_kind kinds[SIM_KINDS] = {
 	[SIM_WRAPS] = {"journal went round", 0, true},
 	[SIM_FULL_COPIES] = {"full copies", 0, false},
 	[SIM_STORE_RESTARTS] = {"restarts of failed sites", 0, true},
+	[SIM_OLDER] = {"  of stores taken for older ones", 0, true},
 	[SIM_DIGESTS_EQUAL] = {"digests equal", 0, true},
 };
 

@@ -217,6 +217,7 @@ void sim_tick_site(struct sim_site *x)
 		x->sick_since = now;
 	} else if (now - x->sick_since > 500 * MS_NS) {
 		x->sim->kinds[SIM_STORE_RESTARTS]++;
+		x->sim->kinds[SIM_OLDER] += site_rc(x->site) == -ERR_STALE;
 		sim_site_crash(x, WORLD_CRASH_KILL, 100 * MS_NS);
 	}
 }

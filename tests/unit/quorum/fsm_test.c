@@ -243,6 +243,34 @@ START_TEST(a_boot_is_told_to_every_group_and_only_grows)
 }
 END_TEST
 
+START_TEST(joined_is_the_cfg_of_the_add_or_of_what_the_claimer_knew)
+{
+	struct fsm *f = with_group(), *g;
+	struct vg_cmd c;
+	static uint8_t data[1 << 16];
+	uint64_t added;
+	int n;
+
+	ck_assert_uint_eq(view(f, 1)->site[0].joined, 0);
+	add_second(f);
+	added = view(f, 1)->cfg;
+	ck_assert_uint_eq(view(f, 1)->site[1].joined, added);
+	c = on(f, 1, VG_TOUCH, 1);
+	ck_assert_int_eq(fsm_apply(f, &c, NULL), 0);
+	ck_assert_uint_eq(view(f, 1)->site[1].joined, added);
+	c = on(f, 1, VG_CLAIM, 2);
+	ck_assert_int_eq(fsm_apply(f, &c, NULL), 0);
+	ck_assert_uint_eq(view(f, 1)->site[1].joined, c.cfg);
+	n = fsm_encode(f, data, sizeof(data));
+	ck_assert_int_gt(n, 0);
+	ck_assert_int_eq(fsm_open(&g), 0);
+	ck_assert_int_eq(fsm_load(g, data, (uint32_t)n), 0);
+	ck_assert_uint_eq(view(g, 1)->site[1].joined, c.cfg);
+	fsm_close(&f);
+	fsm_close(&g);
+}
+END_TEST
+
 START_TEST(disk_is_registered_outside_the_isr_only)
 {
 	struct fsm *f = with_group();
@@ -382,6 +410,7 @@ int main(void)
 	tcase_add_test(t, force_is_for_non_members_and_declares_loss);
 	tcase_add_test(t, config_keeps_isr_members_and_replicas);
 	tcase_add_test(t, a_boot_is_told_to_every_group_and_only_grows);
+	tcase_add_test(t, joined_is_the_cfg_of_the_add_or_of_what_the_claimer_knew);
 	tcase_add_test(t, disk_is_registered_outside_the_isr_only);
 	tcase_add_test(t, equal_commands_give_equal_bytes);
 	tcase_add_test(t, a_batch_of_a_newer_version_is_told_apart);
