@@ -365,6 +365,7 @@ static struct vb *stopping(uint64_t seed, struct vb_client *c)
 /* Write until one does not come back: its number. */
 static uint32_t write_until_held(struct vb *b, struct vb_client *c, struct vb_io *x)
 {
+	memset(bytes_now, 9, sizeof(bytes_now)); /* zeroes take no room */
 	for (uint32_t i = 0; i < 4096; i++) {
 		vb_submit(b, c, x, VOLUME_WRITE, (uint64_t)i * 65536, 4096, 0, bytes_now);
 		for (uint32_t k = 0; k < 200 && !vb_io_done(x); k++)
