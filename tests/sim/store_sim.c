@@ -59,7 +59,8 @@ static struct runner_kind kinds[SS_KINDS] = {
 	[SS_VOLUMES_DELETED] = {"volumes deleted", 0, false},
 	[SS_DIGESTS] = {"digests compared", 0, true},
 	[SS_BIT_FLIPS] = {"bit flips", 0, true},
-	[SS_EXCUSED] = {"runs ended by bit flips", 0, false},
+	[SS_MISPLACED] = {"writes to the wrong place", 0, true},
+	[SS_EXCUSED] = {"runs ended by them", 0, false},
 };
 
 void ss_fail(struct ss *s, const char *fmt, ...)
@@ -173,6 +174,18 @@ static void rot(struct ss *s)
 	}
 }
 
+/* Some write soon lands elsewhere: old data where it should be, damage where it should not. */
+static void misplace(struct ss *s)
+{
+	struct sim_disk_faults *f = &s->disk->faults;
+
+	if (!s->misplaces)
+		return;
+	s->kinds[SS_MISPLACED] += s->rotten && f->misdirect_nth == 0;
+	f->misdirect_nth = 1 + prng_below(&s->prng, 1000);
+	s->rotten = true;
+}
+
 static void crash(struct ss *s)
 {
 	bool kill = prng_below(&s->prng, 4) == 0 && !s->disk->faults.stopped;
@@ -185,6 +198,7 @@ static void crash(struct ss *s)
 	s->down = false;
 	if (s->rots && prng_below(&s->prng, 3) == 0)
 		rot(s);
+	misplace(s);
 	world_run_for(s->w, prng_below(&s->prng, SEC_NS));
 	world_boot(s->node);
 }
@@ -466,6 +480,7 @@ static void run_seed(const struct runner_opts *o, uint64_t seed, uint64_t stop_a
 	prng_init(&s->prng, seed, 50);
 	s->disk->faults.discard_zeroes = prng_below(&s->prng, 2) == 0;
 	s->rots = stop_at == 0 && o->mutant == 0 && prng_below(&s->prng, 5) == 0;
+	s->misplaces = stop_at == 0 && o->mutant == 0 && !s->rots && seed % 8 == 3;
 	s->disk->slow = prng_below(&s->prng, 5) == 0 ? 20 : 1;
 	if (begin(s)) {
 		s->stop_at = stop_at;

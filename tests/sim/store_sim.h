@@ -69,6 +69,7 @@ enum ss_kind {
 	SS_VOLUMES_DELETED,
 	SS_DIGESTS,
 	SS_BIT_FLIPS,
+	SS_MISPLACED,
 	SS_EXCUSED,
 	SS_KINDS
 };
@@ -94,8 +95,9 @@ struct ss {
 	struct store_floor floor, floor_durable;
 	uint64_t stop_at; /* fixed stop_nth after format; 0: by the seed */
 	bool down;	  /* the power failed at an I/O: crash before going on */
-	/* Bits were flipped: errors are allowed and end the run; wrong data never is. */
-	bool rots, rotten, excused;
+	/* Bits were flipped, or a write lands elsewhere: errors are allowed and end the run; wrong data
+	 * never is. */
+	bool rots, misplaces, rotten, excused;
 	bool failed;
 	char what[1024];
 	uint64_t *kinds;
