@@ -207,9 +207,10 @@ static void serve_step(struct op *op)
 
 	if (op->waits != 0 || !s->busy)
 		return; /* wait: the block */
-	if (rc == 0 && s->found != s->crc &&
-	    s->peer->repl->opts.mutant != REPL_MUTANT_REPAIR_UNVERIFIED)
+	if (rc == 0 && s->found != s->crc)
 		rc = -ERR_NOT_FOUND; /* Q1 */
+	if (s->peer->repl->opts.mutant == REPL_MUTANT_REPAIR_UNVERIFIED)
+		rc = 0;
 	serve_answer(s, rc);
 	buf_unref(&s->buf);
 	s->busy = false;

@@ -21,6 +21,7 @@ const char *const sim_mutant_names[] = {"none",
 					"skip-chain",
 					"ack-while-staging",
 					"old-epoch",
+					"repair-unverified",
 					"store-ack-before-durable",
 					"fold-beyond-commit",
 					"skip-chain-check",
@@ -30,7 +31,7 @@ const char *const sim_mutant_names[] = {"none",
 					"no-home-flush",
 					NULL};
 #define RULES_MUTANTS 12u
-#define REPL_MUTANTS 5u
+#define REPL_MUTANTS 6u
 
 _Static_assert(RULES_MUTANTS == RULES_MUTANT_COUNT - 1, "every rule's mutant has a name");
 
@@ -43,4 +44,6 @@ void sim_set_mutant(struct sim *s, uint32_t mutant)
 		s->repl_mutant = mutant - RULES_MUTANTS;
 	else
 		s->rules_mutant = mutant;
+	if (s->repl_mutant == REPL_MUTANT_REPAIR_UNVERIFIED)
+		s->store_mutant = STORE_MUTANT_REPAIR_UNCHECKED; /* each check alone is enough */
 }

@@ -55,6 +55,8 @@ static struct runner_kind kinds[SIM_KINDS] = {
 	[SIM_STORE_RESTARTS] = {"restarts of failed sites", 0, true},
 	[SIM_OLDER] = {"  of stores taken for older ones", 0, true},
 	[SIM_DIGESTS_EQUAL] = {"digests equal", 0, true},
+	[SIM_REPAIRED] = {"rotten blocks repaired", 0, true},
+	[SIM_REFUSED] = {"blocks rotten everywhere, refused", 0, true},
 };
 
 static void make_clients(struct sim *s, uint64_t seed)
@@ -260,8 +262,10 @@ static void seed_flow(struct sim *s, uint64_t seed)
 	if (s->failed || !verify(s, "after the storm"))
 		return;
 	sim_run(s, 500 * MS_NS, NULL);
-	if (!s->failed && digests_equal(s) &&
-	    sim_run(s, LIVE_NS + hold_down_ns(s), sim_is_in_sync)) {
+	if (s->failed || !digests_equal(s))
+		return;
+	sim_rot(s, VOLUME_BYTES / BLOCK_BYTES);
+	if (!s->failed && sim_run(s, LIVE_NS + hold_down_ns(s), sim_is_in_sync)) {
 		sim_site_crash(primary(s), WORLD_CRASH_POWER, 600 * SEC_NS);
 		verify(s, "after the last failover");
 	}

@@ -65,6 +65,8 @@ enum sim_kind {
 	SIM_STORE_RESTARTS,
 	SIM_OLDER,
 	SIM_DIGESTS_EQUAL,
+	SIM_REPAIRED,
+	SIM_REFUSED,
 	SIM_KINDS
 };
 
@@ -155,6 +157,9 @@ void sim_say(struct sim *s, const char *fmt, ...) PRINTF_LIKE(2, 3); /* with TS_
 /* site_mutants.c: names of seeded bugs, NULL at the end; [0] is "none". */
 extern const char *const sim_mutant_names[];
 void sim_set_mutant(struct sim *s, uint32_t mutant);
+
+/* site_rot.c: in sync, nothing written: blocks of a volume of so many rot; P4 is checked. */
+void sim_rot(struct sim *s, uint64_t blocks);
 
 /* site_world.c */
 void sim_open(struct sim *s, uint64_t seed);
