@@ -79,10 +79,10 @@ void vb_shut(struct vb *b)
 
 void vb_crash(struct vb *b)
 {
+	fake_crash(b->f); /* first: what is in flight may lie in what the rooms free */
 	conductor_abandon(&b->c);
 	authority_discard(&b->authority);
 	store_abandon(&b->store);
-	fake_crash(b->f);
 	fake_boot(b->f);
 }
 
