@@ -47,9 +47,12 @@
 	1ull /* references are counted: who does not know it would free them */
 #define STORE_INCOMPAT_BY_REFERENCE \
 	2ull /* records may name chunks (record.md): set by the first opening for writing */
+#define STORE_INCOMPAT_SNAPSHOTS \
+	4ull /* there are snapshots or clones: who does not know them would lose them */
 #define STORE_INCOMPAT_GROWN (1ull << 4) /* larger than it was formatted: grown_bytes counts */
-#define STORE_INCOMPAT_KNOWN \
-	(STORE_INCOMPAT_SHARING | STORE_INCOMPAT_BY_REFERENCE | STORE_INCOMPAT_GROWN)
+#define STORE_INCOMPAT_KNOWN                                                               \
+	(STORE_INCOMPAT_SHARING | STORE_INCOMPAT_BY_REFERENCE | STORE_INCOMPAT_SNAPSHOTS | \
+	 STORE_INCOMPAT_GROWN)
 
 struct disk_super {
 	uint64_t magic;
@@ -151,6 +154,8 @@ enum page_kind {
 	PAGE_LEAF = 7,
 	PAGE_INNER = 8,
 	PAGE_REFS = 9,
+	PAGE_SNAPSHOTS = 10,
+	PAGE_SNAPSHOT_VOLUMES = 11,
 };
 
 struct disk_page {
@@ -198,9 +203,11 @@ struct disk_root {
 	uint64_t segment_count;
 	struct disk_table segments, bitmaps, groups, volumes;
 	struct disk_table refs; /* zero before STORE_INCOMPAT_SHARING: no pages */
-	uint8_t zero[PAGE_BYTES - 64 - 16 - 5 * 24];
+	struct disk_table snapshots, snapshot_volumes; /* zero before STORE_INCOMPAT_SNAPSHOTS */
+	uint8_t zero[PAGE_BYTES - 64 - 16 - 7 * 24];
 };
 _Static_assert(sizeof(struct disk_root) == PAGE_BYTES, "root");
+_Static_assert(offsetof(struct disk_root, snapshots) == 200, "root");
 
 #define TABLE_FAN 252u
 #define TABLE_LEVELS_MAX 4u
@@ -305,6 +312,30 @@ struct disk_volumes {
 	struct disk_volume volumes[VOLUMES_PER_PAGE];
 };
 _Static_assert(sizeof(struct disk_volumes) == PAGE_BYTES, "volume page");
+
+#define SNAPSHOTS_PER_PAGE 31u
+#define DISK_SNAPSHOT_PINNED 1u	 /* its volumes have roots of their own */
+#define DISK_SNAPSHOT_DELETED 2u /* unlisted; a record above fold still needs it */
+enum disk_snapshot_kind { DISK_SNAPSHOT = 1, DISK_CLONE_BASE = 2 };
+struct disk_snapshot {
+	uint32_t group; /* index in the group table */
+	uint32_t kind;
+	uint8_t snapshot[16];
+	uint8_t source[16]; /* CLONE_BASE: the group whose snapshot `group` began as; else zero */
+	uint64_t lsn, time;
+	uint32_t flags; /* enum record_snap_flag */
+	uint32_t state; /* DISK_SNAPSHOT_* bits */
+	char name[64];
+};
+_Static_assert(sizeof(struct disk_snapshot) == 128, "snapshot entry");
+_Static_assert(offsetof(struct disk_snapshot, name) == 64, "snapshot entry");
+struct disk_snapshots {
+	struct disk_page page;
+	struct disk_snapshot snapshots[SNAPSHOTS_PER_PAGE];
+	uint8_t zero[PAGE_BYTES - 64 - 31 * 128];
+};
+_Static_assert(sizeof(struct disk_snapshots) == PAGE_BYTES, "snapshot page");
+/* Volumes of snapshots: struct disk_volumes, `group` an index in the snapshot table. */
 
 /* --- the map of a volume --- */
 

@@ -9,6 +9,7 @@
  *              CK2 A home block has the checksum of its leaf, unless its journal holds a newer committed
  *                  content of it and no other tree has its chunk: then fold may have been at work on it
  *                  when the store stopped.  What is shared is never written in place.
+ *                  A snapshot has no journal: nothing excuses its blocks.
  *              CK3 What an inner entry says of a child (digest, newest, used) is what the child says.
  *              CK4 A digest is of the content at the journal's end: leaves overlaid by the index, so that
  *                  two sites agree whatever each has folded.
@@ -23,6 +24,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/base/crc.h"
 #include "engine/base/err.h"
@@ -32,6 +34,7 @@
 #include "engine/store/index.h"
 #include "engine/store/map_edit.h"
 #include "engine/store/refs.h"
+#include "engine/store/snapshot_state.h"
 #include "engine/store/store_state.h"
 #include "engine/store/table.h"
 
@@ -53,8 +56,9 @@ enum check_phase {
 
 /* One tree to walk. */
 struct check_tree {
-	char name[2 * NAME_BYTES_MAX + 8];
-	struct replica *r; /* NULL: a ghost */
+	char name[3 * NAME_BYTES_MAX + 8];
+	struct replica *r; /* NULL: a ghost, or a snapshot's */
+	bool strict;	   /* a snapshot's: no journal excuses what is in home */
 	struct volume_root root;
 	uint64_t *leaves; /* content digest of each leaf; NULL: not asked for */
 	uint64_t leaf_count;
@@ -352,10 +356,43 @@ static int tree_add(struct checking *k, struct replica *r, const struct volume_r
 	return 0;
 }
 
+static void tree_is_snapshots(struct checking *k, const char *volume)
+{
+	struct check_tree *t = &k->trees[k->tree_count - 1];
+	char *end = strrchr(t->name, '/');
+
+	t->strict = true;
+	if (end != NULL)
+		snprintf(end, sizeof(t->name) - (size_t)(end - t->name), "/%s", volume);
+}
+
+/* The trees of r's snapshots; digests of the pinned ones. */
+static int snapshots_step(struct checking *k, struct replica *r)
+{
+	int rc = 0;
+
+	LIST_FOR_EACH(link, &replica_snaps(r)->list) {
+		const struct snapshot *snap = container_of(link, struct snapshot, link);
+		char group[2 * NAME_BYTES_MAX + 2];
+
+		if (k->c->digest && snap->listed && snap->pinned)
+			say(k, CHECK_DIGEST, "snapshot %s@%s %016" PRIx64, replica_name(r),
+			    snap->name, snapshot_digest(snap));
+		snprintf(group, sizeof(group), "%s@%s", replica_name(r), snap->name);
+		for (uint32_t i = 0; i < snap->volume_count && rc == 0; i++) {
+			rc = tree_add(k, NULL, &snap->volumes[i], group);
+			if (rc == 0)
+				tree_is_snapshots(k, snap->volumes[i].volume.name);
+		}
+	}
+	return rc;
+}
+
 static int tables_step(struct checking *k)
 {
 	static const char *const names[TABLE_COUNT] = {
-		"segment table", "page bitmaps", "group table", "volume table", "reference counts"};
+		"segment table",    "page bitmaps",   "group table",	 "volume table",
+		"reference counts", "snapshot table", "snapshot volumes"};
 	struct replica_volume *volumes = calloc(VOLUMES_MAX, sizeof(*volumes));
 	int rc = volumes == NULL ? -ERR_NOMEM : 0;
 
@@ -384,6 +421,9 @@ static int tables_step(struct checking *k)
 			rc = tree_add(k, r, &root, st.name);
 		}
 	}
+	for (struct replica *r = store_first_replica(k->s); r != NULL && rc == 0;
+	     r = store_next_replica(k->s, r))
+		rc = snapshots_step(k, r);
 	LIST_FOR_EACH(link, &k->s->ghosts) {
 		struct volume_root root = {.root = CHUNK_NONE};
 
@@ -556,9 +596,11 @@ static void chunk_check(struct checking *k, uint32_t r)
 		k->c->blocks++;
 		if (crc32c(data, BLOCK_BYTES) == c->crcs[b])
 			continue;
-		if (t->r == NULL ||
-		    (!f->shared && space_refs(k->s->space, at) == 1 &&
-		     index_get(replica_index(t->r), t->root.volume.slot, block).kind != INDEX_NONE))
+		if (!t->strict &&
+		    (t->r == NULL ||
+		     (!f->shared && space_refs(k->s->space, at) == 1 &&
+		      index_get(replica_index(t->r), t->root.volume.slot, block).kind !=
+			      INDEX_NONE)))
 			continue; /* CK2 */
 		say(k, CHECK_BAD,
 		    "%s: block %" PRIu64 " in home at %" PRIu64 " has a wrong checksum", t->name,

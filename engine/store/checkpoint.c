@@ -28,6 +28,7 @@
 #include "engine/base/log.h"
 #include "engine/store/map_edit.h"
 #include "engine/store/root_codec.h"
+#include "engine/store/snapshot_state.h"
 #include "engine/store/stall.h"
 #include "engine/store/store_state.h"
 #include "engine/store/table.h"
@@ -78,6 +79,8 @@ struct checkpoint {
 	uint32_t root_count;
 	struct captured_volume *volumes;
 	uint32_t volume_count;
+	struct snapshot_capture snaps; /* only when they changed */
+	uint32_t snap_entries, snap_volume_entries;
 	_Alignas(8) uint8_t page[PAGE_BYTES];
 };
 
@@ -96,8 +99,9 @@ static void volumes_encode(const struct checkpoint *cp, uint32_t page, struct di
 
 int checkpoint_open(struct store *s, struct checkpoint **ret_checkpoint)
 {
-	static const uint16_t kinds[TABLE_COUNT] = {PAGE_SEGMENTS, PAGE_BITMAPS, PAGE_GROUP,
-						    PAGE_VOLUMES, PAGE_REFS};
+	static const uint16_t kinds[TABLE_COUNT] = {
+		PAGE_SEGMENTS, PAGE_BITMAPS,   PAGE_GROUP,	     PAGE_VOLUMES,
+		PAGE_REFS,     PAGE_SNAPSHOTS, PAGE_SNAPSHOT_VOLUMES};
 	struct checkpoint *cp = calloc(1, sizeof(*cp));
 	int rc;
 
@@ -125,6 +129,7 @@ static void roots_free(struct checkpoint *cp)
 		free(cp->roots[i].root.volumes);
 	free(cp->roots);
 	free(cp->volumes);
+	snapshot_capture_free(&cp->snaps);
 	cp->roots = NULL;
 	cp->volumes = NULL;
 	cp->root_count = 0;
@@ -379,9 +384,11 @@ static uint32_t ghosts_count(const struct store *s)
 static int capture_roots(struct checkpoint *cp)
 {
 	struct store *s = cp->s;
-	uint32_t volumes = ghosts_count(s), n = 0;
+	uint32_t volumes, n = 0;
 	int rc;
 
+	snapshots_run_marks(s);
+	volumes = ghosts_count(s);
 	cp->roots = calloc(s->entry_count + 1, sizeof(*cp->roots));
 	if (cp->roots == NULL)
 		return -ERR_NOMEM;
@@ -426,6 +433,10 @@ static void content_encode(struct checkpoint *cp, uint32_t table, uint32_t i)
 {
 	if (table == TABLE_GROUPS)
 		root_group_encode(&cp->roots[i].root, (struct disk_group *)(void *)cp->page);
+	else if (table == TABLE_SNAPSHOTS)
+		snapshots_encode(&cp->snaps, i, (struct disk_snapshots *)(void *)cp->page);
+	else if (table == TABLE_SNAPSHOT_VOLUMES)
+		snapshot_volumes_encode(&cp->snaps, i, (struct disk_volumes *)(void *)cp->page);
 	else
 		volumes_encode(cp, i, (struct disk_volumes *)(void *)cp->page);
 }
@@ -447,6 +458,25 @@ static int assign_changed(struct checkpoint *cp, uint32_t table, uint32_t pages)
 			rc = table_freshen(t, cp->s->space, i);
 		t->pages[0][i].content = content_crc(cp);
 	}
+	return rc;
+}
+
+/* Thousands of them may be there and seldom change: then their pages stay as they are. */
+static int assign_snapshots(struct checkpoint *cp)
+{
+	int rc;
+
+	if (!cp->s->snapshots_changed)
+		return 0;
+	rc = snapshots_capture(cp->s, &cp->snaps);
+	if (rc == 0)
+		rc = assign_changed(cp, TABLE_SNAPSHOTS, snapshot_capture_pages(&cp->snaps));
+	if (rc == 0)
+		rc = assign_changed(cp, TABLE_SNAPSHOT_VOLUMES,
+				    snapshot_capture_volume_pages(&cp->snaps));
+	cp->snap_entries = cp->snaps.count;
+	cp->snap_volume_entries = cp->snaps.volume_count;
+	cp->s->snapshots_changed = false;
 	return rc;
 }
 
@@ -475,6 +505,8 @@ static int assign_tables(struct checkpoint *cp)
 	if (rc == 0)
 		rc = assign_changed(cp, TABLE_VOLUMES,
 				    (cp->volume_count + VOLUMES_PER_PAGE - 1) / VOLUMES_PER_PAGE);
+	if (rc == 0)
+		rc = assign_snapshots(cp);
 	if (rc == 0)
 		rc = assign_refs(cp);
 	if (rc == 0)
@@ -589,6 +621,9 @@ static int step_root(struct checkpoint *cp)
 	root->groups = table_root(&cp->tables[TABLE_GROUPS], cp->root_count);
 	root->volumes = table_root(&cp->tables[TABLE_VOLUMES], cp->volume_count);
 	root->refs = table_root(&cp->tables[TABLE_REFS], 0);
+	root->snapshots = table_root(&cp->tables[TABLE_SNAPSHOTS], cp->snap_entries);
+	root->snapshot_volumes =
+		table_root(&cp->tables[TABLE_SNAPSHOT_VOLUMES], cp->snap_volume_entries);
 	cp->root_crc = page_seal(root, &name, cp->seq + 1, &cp->s->uuid);
 	page_writer_put(&cp->writer, cp->root_address, root);
 	page_writer_push(&cp->writer);
@@ -603,6 +638,7 @@ static void write_super(struct checkpoint *cp)
 	next.root_crc = cp->root_crc;
 	next.root_seq = cp->seq + 1;
 	next.incompat |= STORE_INCOMPAT_SHARING;
+	next.incompat |= cp->snap_entries > 0 ? STORE_INCOMPAT_SNAPSHOTS : 0;
 	if (space_grown_bytes(cp->s->space) != 0) { /* the root counts these segments, too */
 		next.grown_bytes = space_grown_bytes(cp->s->space);
 		next.incompat |= STORE_INCOMPAT_GROWN;

@@ -19,6 +19,7 @@
  *              F8  References of a tree nobody uses are dropped only when a durable checkpoint says that it
  *                  is such a tree (ghost.after).  Before, a crash would bring its reader back, while what
  *                  was shared with it looked like another tree's own and was written in place.
+ *              F9  A window ends where a snapshot begins: the next checkpoint pins it and goes on behind it.
  * States.      IDLE -> WINDOW -> GATHER -> MOVE (loads, locks and journal reads) -> WRITE -> GATHER ...
  *              -> WINDOW;  IDLE -> DISCARD -> IDLE;  IDLE -> REWRITE -> IDLE (repair.c);  IDLE -> STEAL, CHECKPOINT ->
  *              back.
@@ -41,6 +42,7 @@
 #include "engine/store/index.h"
 #include "engine/store/map_edit.h"
 #include "engine/store/rewrite.h"
+#include "engine/store/snapshot_state.h"
 
 #define WINDOW_ITEMS_MAX 131072u
 #define WINDOW_ITEMS_MIN 4096u
@@ -326,7 +328,8 @@ static void waits_check(struct fold *f)
 /* Records that may go home now.  F7 */
 static struct lsn entry_upto(const struct replica_entry *e)
 {
-	return lsn_min(replica_commit_lsn(e->r), e->commit_durable);
+	return lsn_min(lsn_min(replica_commit_lsn(e->r), e->commit_durable),
+		       replica_mark_lsn(e->r)); /* F9 */
 }
 
 static bool entry_has_work(const struct replica_entry *e)

@@ -20,6 +20,7 @@
 #include "engine/store/fold.h"
 #include "engine/store/map_edit.h"
 #include "engine/store/root_codec.h"
+#include "engine/store/snapshot_state.h"
 #include "engine/store/stall.h"
 #include "engine/store/store_state.h"
 #include "engine/store/table.h"
@@ -40,6 +41,7 @@ struct store_opening {
 	struct table_load load;
 	uint32_t table;
 	struct root_list roots;
+	struct snapshot_capture snaps;
 	struct replica_entry *recovering;
 };
 
@@ -50,6 +52,7 @@ static void table_start(struct store_opening *o);
 static int table_leaf(void *ctx, uint32_t i, const void *page);
 static int replicas_make(struct store_opening *o);
 static int recover_next(struct store_opening *o);
+static int replicas_recovered(struct store_opening *o);
 static int raise_incarnation(struct store_opening *o);
 static void opening_end(struct store_opening *o, int rc);
 
@@ -87,6 +90,7 @@ void store_opening_abandon(struct store *s)
 	if (o == NULL)
 		return;
 	root_list_free(&o->roots);
+	snapshot_capture_free(&o->snaps);
 	table_load_abandon(&o->load, s->abandoned);
 	free(o->root);
 	free(o);
@@ -124,6 +128,9 @@ static int phase_step(struct store_opening *o)
 			return rc;
 		rc = recover_next(o);
 		if (rc != 0)
+			return rc;
+		rc = replicas_recovered(o);
+		if (rc < 0)
 			return rc;
 		space_recovery_end(o->s->space); /* O1 */
 		o->phase = OPEN_INCARNATION;
@@ -210,9 +217,9 @@ static int root_check(struct store_opening *o)
 
 static void table_start(struct store_opening *o)
 {
-	const struct disk_table tables[TABLE_COUNT] = {o->root->segments, o->root->bitmaps,
-						       o->root->groups, o->root->volumes,
-						       o->root->refs};
+	const struct disk_table tables[TABLE_COUNT] = {
+		o->root->segments, o->root->bitmaps,   o->root->groups,		 o->root->volumes,
+		o->root->refs,	   o->root->snapshots, o->root->snapshot_volumes};
 	struct table_load *l = &o->load;
 
 	memset(l, 0, sizeof(*l));
@@ -245,6 +252,11 @@ static int table_leaf(void *ctx, uint32_t i, const void *page)
 				       super_disk_bytes(supers_content(o->s->supers)));
 	else if (o->table == TABLE_REFS)
 		rc = space_refs_decode(sp, i, page);
+	else if (o->table == TABLE_SNAPSHOTS)
+		rc = snapshots_decode(&o->snaps, page, o->root->snapshots.entries, o->roots.count);
+	else if (o->table == TABLE_SNAPSHOT_VOLUMES)
+		rc = snapshot_volumes_decode(&o->snaps, page, o->root->snapshot_volumes.entries,
+					     supers_content(o->s->supers)->bytes);
 	if (rc < 0)
 		log_error(o->s->env->log, "store", "page %u of table %u of %s: %s", i, o->table,
 			  o->s->disk->name, err_text(rc));
@@ -287,9 +299,14 @@ static int replicas_make(struct store_opening *o)
 			continue;
 		}
 		rc = replica_from_root(o->s, root, &r);
-		if (rc == 0)
-			store_add_replica(o->s, r);
+		if (rc < 0)
+			break;
+		store_add_replica(o->s, r);
+		rc = snapshots_attach(&o->snaps, i, r);
 	}
+	if (rc == 0 && (o->snaps.count != o->root->snapshots.entries ||
+			o->snaps.volume_count != o->root->snapshot_volumes.entries))
+		rc = -ERR_CORRUPT;
 	return rc;
 }
 
@@ -318,6 +335,18 @@ static uint64_t incarnation_step(struct env *env)
 
 	env->random->fill(env->random, &more, sizeof(more));
 	return 1 + (uint64_t)(more & (INCARNATION_STEP_MAX - 1));
+}
+
+/* A clone may have come before its base. */
+static int replicas_recovered(struct store_opening *o)
+{
+	int rc = 0;
+
+	LIST_FOR_EACH(link, &o->s->entries) {
+		if (rc == 0)
+			rc = replica_recovered(container_of(link, struct replica_entry, link)->r);
+	}
+	return rc;
 }
 
 static int raise_incarnation(struct store_opening *o)

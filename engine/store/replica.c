@@ -49,6 +49,7 @@ int replica_make(struct store *s, const struct replica_spec *spec, struct replic
 	memcpy(r->name, spec->name, strnlen(spec->name, NAME_BYTES_MAX));
 	r->staging = spec->staging;
 	list_link_init(&r->link);
+	replica_snaps_init(r);
 	r->pin.v = UINT64_MAX;
 	if (index_open(store_index_max(s), &r->index) < 0)
 		goto err_after_calloc;
@@ -107,6 +108,7 @@ void replica_abandon(struct replica **replica)
 		if (r->volumes[i].map != NULL)
 			map_free(&r->volumes[i].map);
 	}
+	replica_snaps_free(r);
 	journal_abandon(&r->journal);
 	index_close(&r->index);
 	replica_jobs_close(r);
@@ -380,6 +382,7 @@ bool replica_is_idle(struct replica *r, struct op *wake)
 	if (is_idle(r))
 		return true;
 	r->idle_wake = wake;
+	replica_reads_go(r);
 	return false;
 }
 
@@ -395,6 +398,7 @@ void replica_store_failed(struct replica *r)
 	for (uint32_t i = 0; i < r->space_waiter_count; i++)
 		completion_fire(r->space_waiters[i], -ERR_FAILED);
 	r->space_waiter_count = 0;
+	replica_reads_go(r);
 	replica_wake(r);
 	op_wake(&r->op);
 }
@@ -468,6 +472,8 @@ bool replica_fold_wanted(const struct replica *r)
 
 	if (r->fold.v >= replica_commit_lsn(r).v || r->failed || r->deleted)
 		return false;
+	if (!list_empty(&r->snaps.marks))
+		return true; /* a snapshot holds index entries back, a restore holds readers back */
 	if (r->was_full || index_count(r->index) > index_max(r->index) / 2 || journal_fill(r) > 500)
 		return true;
 	return clock_now(r->env->clock).v >= r->commit_time.v + idle_ms * MS_NS;

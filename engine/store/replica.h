@@ -50,6 +50,7 @@ struct replica_volume {
  * new group).  done: 0 when durable, -ERR_EXISTS, -ERR_FULL, -ERR_FAILED. */
 void replica_create(struct store *s, const struct uuid *group, const char *name,
 		    struct completion *done);
+/* Its snapshots go with it, when their last reader closes. -ERR_BUSY: a clone of one is being made. */
 void replica_delete(struct store *s, const struct uuid *group, struct completion *done);
 struct replica *replica_find(struct store *s,
 			     const struct uuid *group);		     /* NULL; never a staging one */
@@ -83,7 +84,9 @@ uint32_t replica_delay_us(const struct replica *r);
 
 /* Raise commit to min(lsn, tail) if higher: index entries and volume changes of those records take
  * effect at once, no I/O.  Only records that are durable here unless the group acknowledges
- * `received`.  -ERR_AGAIN: index full, commit moved part of the way: call again after fold (watch). */
+ * `received`.  -ERR_AGAIN: index full, commit moved part of the way: call again after fold (watch).
+ * -ERR_NOT_FOUND: as far as a RESTORE or CLONE record whose snapshot is not in this store: only a full copy
+ * leads on. */
 MUST_CHECK int replica_commit(struct replica *r, struct lsn lsn);
 
 /* Forget everything beyond lsn (a record boundary >= commit): tail, durable := lsn.  No append may

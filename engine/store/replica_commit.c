@@ -5,9 +5,10 @@
  * Purpose.     What a record does when it is committed: index entries, volumes, epochs' facts.
  * Invariants.  C1  Records are applied whole, in order, each once per opening; the index is asked
  *                  for room first.
- *              C2  Applying again what a checkpoint already contains changes nothing: volumes in a
- *                  checkpoint may be newer than its fold.
- * Failure.     -ERR_AGAIN: the index is full until fold has worked.
+ *              C2  Volumes in a checkpoint may be newer than its fold: records below `applied` do not
+ *                  change them again when they are replayed.
+ * Failure.     -ERR_AGAIN: the index is full until fold has worked.  -ERR_NOT_FOUND: the record refers to a
+ *              snapshot that is not here; commit stays before it.
  */
 #include <string.h>
 
@@ -20,17 +21,19 @@
 #include "proto/record_place.h"
 
 /* The blocks of extent e that lie in its volume; 0: none (unknown, deleted, beyond the end). */
-static uint32_t extent_clip(const struct replica *r, const struct record_extent *e)
+static uint32_t extent_clip(const struct replica *r, struct lsn begin,
+			    const struct record_extent *e)
 {
-	const struct rvolume *v;
+	const struct replica_volume *v = replica_snap_volume(r, begin, e->volume);
 	uint64_t blocks;
 
 	if (e->volume >= r->volume_count)
 		return 0;
-	v = &r->volumes[e->volume];
-	if (!v->used || v->v.deleted)
+	if (v == NULL)
+		v = r->volumes[e->volume].used ? &r->volumes[e->volume].v : NULL;
+	if (v == NULL || v->deleted)
 		return 0;
-	blocks = (v->v.bytes + BLOCK_BYTES - 1) / BLOCK_BYTES;
+	blocks = (v->bytes + BLOCK_BYTES - 1) / BLOCK_BYTES;
 	if (e->block >= blocks)
 		return 0;
 	return blocks - e->block < e->count ? (uint32_t)(blocks - e->block) : e->count;
@@ -42,7 +45,7 @@ static uint64_t entries_needed(const struct replica *r, const struct journal_unc
 
 	for (uint32_t i = 0; i < u->view.extent_count; i++) {
 		struct record_extent e = record_extent_at(u->header, &u->view, i);
-		uint32_t count = extent_clip(r, &e);
+		uint32_t count = extent_clip(r, u->view.begin, &e);
 
 		if (count > 0)
 			need += e.kind == EXTENT_DATA ? count : index_range_need(e.block, count);
@@ -92,7 +95,7 @@ static void apply_extents(struct replica *r, const struct journal_uncommitted *u
 	for (uint32_t i = 0; i < u->view.extent_count && rc == 0; i++) {
 		struct record_extent e = record_extent_at(u->header, &u->view, i);
 		struct lsn lsn = {u->view.begin.v + i}; /* index.h: later extents win */
-		uint32_t count = extent_clip(r, &e);
+		uint32_t count = extent_clip(r, u->view.begin, &e);
 
 		if (count == 0)
 			continue;
@@ -114,7 +117,7 @@ static int volume_create(struct replica *r, const struct record_volume *rv)
 	int rc;
 
 	if (v->used)
-		return 0; /* C2; a slot is never used again */
+		return 0; /* a slot is never used again */
 	root.volume.slot = rv->slot;
 	root.volume.uuid = rv->uuid;
 	root.volume.bytes = rv->bytes;
@@ -138,13 +141,15 @@ static int apply_volume(struct replica *r, const struct journal_uncommitted *u)
 
 	if (rc < 0)
 		return 0; /* the decoder of the record had accepted it: cannot be */
+	if (u->view.end.v <= r->snaps.applied.v)
+		return 0; /* C2 */
 	v = &r->volumes[rv.slot];
 	if (rv.op == RECORD_VOLUME_CREATE)
 		return volume_create(r, &rv);
 	if (!v->used || v->v.deleted || !uuid_equal(&v->v.uuid, &rv.uuid))
 		return 0;
 	if (rv.op == RECORD_VOLUME_RESIZE) {
-		if (rv.bytes > v->v.bytes) { /* C2 */
+		if (rv.bytes > v->v.bytes) {
 			v->v.bytes = rv.bytes;
 			map_resize(v->map, rv.bytes);
 		}
@@ -152,8 +157,8 @@ static int apply_volume(struct replica *r, const struct journal_uncommitted *u)
 	}
 	v->v.deleted = true;
 	index_drop_volume(r->index, rv.slot);
-	map_discard(&v->map);
-	v->map = NULL;
+	if (list_empty(&r->snaps.marks))
+		map_discard(&v->map); /* else a snapshot below may need it */
 	return 0;
 }
 
@@ -181,10 +186,12 @@ int replica_apply_first(struct replica *r, bool may_grow)
 			r->content_generation = epoch.content_generation;
 		}
 		break;
-	case RECORD_NOTE:
 	case RECORD_SNAP:
 	case RECORD_RESTORE:
 	case RECORD_CLONE:
+		rc = replica_snap_apply(r, &u);
+		break;
+	case RECORD_NOTE:
 	case RECORD_DELTA_BEGIN:
 	case RECORD_DELTA_COMMIT:
 	case RECORD_PAD:
@@ -225,7 +232,7 @@ int replica_commit(struct replica *r, struct lsn lsn)
 	}
 	if (rc == -ERR_AGAIN)
 		r->was_full = true;
-	if (rc < 0 && rc != -ERR_AGAIN)
+	if (rc < 0 && rc != -ERR_AGAIN && rc != -ERR_NOT_FOUND)
 		store_fail(r->s, rc, "commit of a record");
 	if (r->commit.v != before.v || rc < 0)
 		store_kick(r->s);

@@ -17,6 +17,8 @@ MUST_CHECK int replica_from_root(struct store *s, const struct replica_root *roo
  * own records).  Starts a fresh segment at the tail before the first append.
  * done: 0 (has_hole may be set), -ERR_IO, -ERR_CORRUPT. */
 void replica_recover(struct replica *r, struct completion *done);
+/* All replicas of the store are: what waited for another is committed, what nobody needs is given. */
+MUST_CHECK int replica_recovered(struct replica *r);
 void replica_free(struct replica **r); /* nothing of it is in flight; touches no disk */
 /* store_abandon: after a crash bufs, ready queue and requests are gone; only frees memory. */
 void replica_abandon(struct replica **r);
@@ -53,8 +55,8 @@ bool replica_is_idle(struct replica *r, struct op *wake);
 /* Fold holds a replica while it works on it: a deleted one is freed when the last hold ends. */
 void replica_hold(struct replica *r);
 void replica_release(struct replica *r);
-bool replica_is_deleted(const struct replica *r); /* fold: stop soon, then release */
-bool replica_is_held(const struct replica *r);
+bool replica_is_deleted(const struct replica *r);	 /* fold: stop soon, then release */
+bool replica_is_held_by_others(const struct replica *r); /* than readers of its snapshots */
 struct store *replica_store(const struct replica *r);
 const char *replica_name(const struct replica *r);
 const struct uuid *replica_uuid(const struct replica *r);

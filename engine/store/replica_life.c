@@ -49,6 +49,7 @@ struct replica_destroy {
 
 void replica_give_all(struct replica *r)
 {
+	replica_snaps_give_all(r);
 	for (uint32_t i = 0; i < r->volume_count; i++) {
 		if (r->volumes[i].map != NULL)
 			map_discard(&r->volumes[i].map);
@@ -93,6 +94,7 @@ static void destroy(struct replica *r, struct completion *done)
 	r->destroy = d;
 	r->deleted = true;
 	r->watcher = NULL;
+	replica_reads_go(r);
 	store_remove_replica(r->s, r);
 	op_wake(&d->op);
 }
@@ -124,6 +126,8 @@ void replica_delete(struct store *s, const struct uuid *group, struct completion
 		completion_fire(done, -ERR_FAILED);
 	else if (r == NULL)
 		completion_fire(done, -ERR_NOT_FOUND);
+	else if (replica_snaps_needed(r))
+		completion_fire(done, -ERR_BUSY);
 	else
 		destroy(r, done);
 }

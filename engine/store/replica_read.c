@@ -47,15 +47,40 @@ static void read_done(struct replica_read *rd, int rc)
 	completion_fire(&rd->done, rc);
 }
 
-/* Is [block, block + count) in volume `slot`? */
-static int range_check(const struct replica *r, uint32_t slot, uint64_t block, uint64_t count)
+/* Volume `slot` of what w reads; *ret_map: its home. */
+static int volume_find(const struct replica *r, const struct read_wait *w, uint32_t slot,
+		       const struct replica_volume **ret_volume, struct map **ret_map)
 {
-	uint64_t blocks;
+	const struct volume_root *root;
 
+	if (w->snap != NULL) {
+		root = snapshot_volume(w->snap, slot, ret_map);
+		*ret_volume = root == NULL ? NULL : &root->volume;
+		return root == NULL ? -ERR_NOT_FOUND : 0;
+	}
+	if (r->snaps.restoring > 0 && replica_restore_is_hopeless(r))
+		return -ERR_FAILED;
 	if (slot >= r->volume_count || !r->volumes[slot].used || r->volumes[slot].v.deleted)
 		return -ERR_NOT_FOUND;
-	blocks = (r->volumes[slot].v.bytes + BLOCK_BYTES - 1) / BLOCK_BYTES;
+	*ret_volume = &r->volumes[slot].v;
+	*ret_map = r->volumes[slot].map;
+	return 0;
+}
+
+/* Is [block, block + count) in volume `slot`? */
+static int range_check(const struct replica_volume *v, uint64_t block, uint64_t count)
+{
+	uint64_t blocks = (v->bytes + BLOCK_BYTES - 1) / BLOCK_BYTES;
+
 	return block <= blocks && count <= blocks - block ? 0 : -ERR_RANGE;
+}
+
+/* What is newer than home. */
+static struct index_hit hit_find(const struct replica *r, const struct read_wait *w, uint32_t slot,
+				 uint64_t block)
+{
+	return w->snap != NULL ? (struct index_hit){.kind = INDEX_NONE}
+			       : index_get(r->index, slot, block);
 }
 
 static struct read_place place_of_hit(const struct replica *r, const struct index_hit *hit)
@@ -112,15 +137,19 @@ static int read_plan(struct replica_read *rd, struct read_job *job)
 	struct replica *r = rd->r;
 	struct leaf *leaf = NULL;
 	uint64_t leaf_no = UINT64_MAX;
-	int rc = range_check(r, rd->volume, rd->block, rd->count);
+	const struct replica_volume *v;
+	struct map *map = NULL;
+	int rc = volume_find(r, wait_of(rd), rd->volume, &v, &map);
 
+	if (rc == 0)
+		rc = range_check(v, rd->block, rd->count);
 	for (uint32_t i = 0; i < rd->count && rc == 0; i++) {
 		uint64_t block = rd->block + i;
 		struct index_hit hit;
 
 		if (!job->places[i].wanted)
 			continue;
-		hit = index_get(r->index, rd->volume, block);
+		hit = hit_find(r, wait_of(rd), rd->volume, block);
 		if (hit.kind != INDEX_NONE) {
 			rc = place_update(job, i, place_of_hit(r, &hit));
 		} else {
@@ -129,7 +158,7 @@ static int read_plan(struct replica_read *rd, struct read_job *job)
 					leaf_unpin(leaf);
 				leaf = NULL;
 				leaf_no = block / LEAF_BLOCKS;
-				rc = map_leaf_get(r->volumes[rd->volume].map, leaf_no, &leaf);
+				rc = map_leaf_get(map, leaf_no, &leaf);
 			}
 			if (rc == 0)
 				rc = place_update(job, i, place_of_leaf(leaf, block));
@@ -143,7 +172,7 @@ static int read_plan(struct replica_read *rd, struct read_job *job)
 		return rc;
 	completion_arm(&job->load.done, &rd->op, WAIT_LOAD);
 	job->load.leaf_no = leaf_no;
-	map_leaf_load(r->volumes[rd->volume].map, &job->load);
+	map_leaf_load(map, &job->load);
 	return PLAN_LOADING;
 }
 
@@ -358,7 +387,7 @@ static void read_step(struct op *op)
 	}
 }
 
-void replica_read(struct replica *r, struct replica_read *rd)
+static void read_begin(struct replica *r, struct snapshot *snap, struct replica_read *rd)
 {
 	assert(completion_armed(&rd->done));
 	assert(rd->count > 0 && rd->count <= READ_BLOCKS_MAX);
@@ -367,21 +396,36 @@ void replica_read(struct replica *r, struct replica_read *rd)
 	rd->repaired = 0;
 	op_init(&rd->op, r->env->ready, read_step);
 	read_wait_begin(r, wait_of(rd), &rd->op);
+	wait_of(rd)->snap = snap;
+}
+
+void replica_read(struct replica *r, struct replica_read *rd)
+{
+	read_begin(r, NULL, rd);
+}
+
+void snapshot_read(struct snapshot *snap, struct replica_read *rd)
+{
+	read_begin(snap->r, snap, rd);
 }
 
 /* --- allocation --- */
 
-static int allocated_fill(struct replica_allocated *q, struct read_job *job)
+static int allocated_fill(struct replica_allocated *q, struct read_wait *w)
 {
 	struct replica *r = q->r;
 	struct leaf *leaf = NULL;
 	uint64_t leaf_no = UINT64_MAX;
-	int rc = range_check(r, q->volume, q->block, q->count);
+	const struct replica_volume *v;
+	struct map *map = NULL;
+	int rc = volume_find(r, w, q->volume, &v, &map);
 
+	if (rc == 0)
+		rc = range_check(v, q->block, q->count);
 	memset(q->map, 0, sizeof(q->map));
 	for (uint32_t i = 0; i < q->count && rc == 0; i++) {
 		uint64_t block = q->block + i;
-		struct index_hit hit = index_get(r->index, q->volume, block);
+		struct index_hit hit = hit_find(r, w, q->volume, block);
 		bool has_data = hit.kind == INDEX_DATA;
 
 		if (hit.kind == INDEX_NONE) {
@@ -390,7 +434,7 @@ static int allocated_fill(struct replica_allocated *q, struct read_job *job)
 					leaf_unpin(leaf);
 				leaf = NULL;
 				leaf_no = block / LEAF_BLOCKS;
-				rc = map_leaf_get(r->volumes[q->volume].map, leaf_no, &leaf);
+				rc = map_leaf_get(map, leaf_no, &leaf);
 			}
 			has_data = rc == 0 && place_of_leaf(leaf, block).source == READ_HOME;
 		}
@@ -401,9 +445,9 @@ static int allocated_fill(struct replica_allocated *q, struct read_job *job)
 		leaf_unpin(leaf);
 	if (rc != -ERR_AGAIN)
 		return rc;
-	completion_arm(&job->load.done, &q->op, WAIT_LOAD);
-	job->load.leaf_no = leaf_no;
-	map_leaf_load(r->volumes[q->volume].map, &job->load);
+	completion_arm(&w->job->load.done, &q->op, WAIT_LOAD);
+	w->job->load.leaf_no = leaf_no;
+	map_leaf_load(map, &w->job->load);
 	return 1;
 }
 
@@ -418,18 +462,31 @@ static void allocated_step(struct op *op)
 	rc = w->phase > 0 ? w->job->load.done.rc : 0;
 	w->phase++;
 	if (rc == 0)
-		rc = w->phase > ATTEMPTS_MAX ? -ERR_NOMEM : allocated_fill(q, w->job);
+		rc = w->phase > ATTEMPTS_MAX ? -ERR_NOMEM : allocated_fill(q, w);
 	if (rc == 1)
 		return; /* wait: a leaf */
 	read_wait_end(q->r, w);
 	completion_fire(&q->done, rc);
 }
 
-void replica_allocated(struct replica *r, struct replica_allocated *q)
+static void allocated_begin(struct replica *r, struct snapshot *snap, struct replica_allocated *q)
 {
+	struct read_wait *w = (struct read_wait *)(void *)q->private;
+
 	assert(completion_armed(&q->done));
 	assert(q->count > 0 && q->count <= LEAF_BLOCKS);
 	q->r = r;
 	op_init(&q->op, r->env->ready, allocated_step);
-	read_wait_begin(r, (struct read_wait *)(void *)q->private, &q->op);
+	read_wait_begin(r, w, &q->op);
+	w->snap = snap;
+}
+
+void replica_allocated(struct replica *r, struct replica_allocated *q)
+{
+	allocated_begin(r, NULL, q);
+}
+
+void snapshot_allocated(struct snapshot *snap, struct replica_allocated *q)
+{
+	allocated_begin(snap->r, snap, q);
 }

@@ -3,7 +3,7 @@
  * engine/store/replica_read_job.c
  *
  * Purpose.     A bounded number of reads at a time for one replica; the others wait in order.
- * Invariants.  K1  A request has a job, or waits in job_waiters, or is over.
+ * Invariants.  K1  A request has a job, or waits in job_waiters, or is over; or waits for the end of a restore.
  * Limits.      READ_JOBS jobs of READ_REQS disk requests, taken at open.
  */
 #include <stdlib.h>
@@ -60,6 +60,10 @@ bool read_wait_job(struct replica *r, struct read_wait *w)
 		return true;
 	if (list_linked(&w->link))
 		return false;
+	if (w->snap == NULL && r->snaps.restoring > 0 && !replica_restore_is_hopeless(r)) {
+		list_push_back(&r->snaps.waiting, &w->link); /* K1 */
+		return false;
+	}
 	n = list_empty(&r->job_waiters) ? list_pop_front(&r->jobs_free) : NULL;
 	if (n == NULL) {
 		list_push_back(&r->job_waiters, &w->link); /* K1 */
@@ -67,6 +71,16 @@ bool read_wait_job(struct replica *r, struct read_wait *w)
 	}
 	w->job = container_of(n, struct read_job, link);
 	return true;
+}
+
+void replica_reads_go(struct replica *r)
+{
+	struct list_link *n;
+
+	if (r->snaps.restoring > 0 && !replica_restore_is_hopeless(r))
+		return;
+	while ((n = list_pop_front(&r->snaps.waiting)) != NULL)
+		op_wake(container_of(n, struct read_wait, link)->op);
 }
 
 void read_wait_end(struct replica *r, struct read_wait *w)

@@ -7,7 +7,8 @@
  * Invariants.  G1  A root keeps the journal from min(fold, pin, history) on; nothing before that is given back
  *                  until a checkpoint that does not name it is durable.
  *              G2  After recovery commit is the newest commit LSN told by the root or by the
- *                  replica's own records, never beyond its tail (QUORUM J2); records beyond wait.
+ *                  replica's own records, never beyond its tail (QUORUM J2); records beyond wait.  It is lower
+ *                  if a record refers to a snapshot that is not here.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -31,7 +32,7 @@ static int volumes_from_root(struct replica *r, const struct replica_root *root)
 		if (vr->volume.slot >= VOLUMES_MAX || r->volumes[vr->volume.slot].used)
 			return -ERR_CORRUPT;
 		v = &r->volumes[vr->volume.slot];
-		if (!vr->volume.deleted) {
+		if (!vr->volume.deleted || vr->root != CHUNK_NONE) {
 			int rc = map_open(r->s, vr, &v->map);
 
 			if (rc < 0)
@@ -70,6 +71,7 @@ int replica_from_root(struct store *s, const struct replica_root *root, struct r
 	}
 	r->fold = r->commit = root->fold;
 	r->recover_commit = lsn_max(root->fold, root->commit);
+	r->snaps.applied = root->commit;
 	r->durable_known = lsn_max(root->durable_known, root->commit);
 	r->content_generation = root->content_generation;
 	r->last_forced_epoch = root->last_forced_epoch;
@@ -90,7 +92,7 @@ static int recover_commit(struct replica *r)
 
 	while (rc == 0 && replica_commit_next(r, r->recover_commit, &end))
 		rc = replica_apply_first(r, true);
-	return rc;
+	return rc == -ERR_NOT_FOUND ? 0 : rc; /* a clone before its base: replica_recovered */
 }
 
 static int recover_record(void *ctx, const struct record_view *view, const uint8_t *header,
@@ -138,6 +140,15 @@ static void recover_step(struct op *op)
 			 r->recovery.read_bytes);
 	}
 	completion_fire(done, rc);
+}
+
+int replica_recovered(struct replica *r)
+{
+	int rc = recover_commit(r);
+
+	if (rc == 0)
+		replica_snaps_recovered(r);
+	return rc;
 }
 
 uint64_t replica_recovery_read_bytes(const struct replica *r)

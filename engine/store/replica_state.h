@@ -12,6 +12,7 @@
 #include "engine/store/replica.h"
 #include "engine/store/replica_fold.h"
 #include "engine/store/rewrite.h"
+#include "engine/store/snapshot_state.h"
 #include "engine/store/store_parts.h"
 
 #define REPLICA_SPACE_WAITERS_MAX 16u
@@ -59,6 +60,7 @@ struct read_wait {
 	struct list_link link;
 	struct op *op;
 	struct read_job *job;
+	struct snapshot *snap; /* whose content; NULL: the replica's */
 	uint32_t phase;
 };
 
@@ -97,6 +99,7 @@ struct replica {
 	struct epoch_entry epochs[EPOCHS_MAX];
 	uint32_t epoch_count;
 
+	struct replica_snaps snaps;
 	struct lsn fold, commit;
 	struct lsn seen_durable, durable_known, pin;
 	struct mono_ns commit_time;
@@ -158,6 +161,10 @@ void replica_jobs_release(struct replica *r); /* records of jobs */
 void replica_jobs_close(struct replica *r);   /* memory only */
 void read_wait_begin(struct replica *r, struct read_wait *w, struct op *op);
 bool read_wait_job(struct replica *r, struct read_wait *w); /* false: wait */
+/* A restore ended, or will not end: reads go on, or fail. */
+void replica_reads_go(struct replica *r);
+/* Nobody will run it any more: who waits for it is told that the replica failed. */
+bool replica_restore_is_hopeless(const struct replica *r);
 void read_wait_end(struct replica *r, struct read_wait *w);
 
 #endif

@@ -10,11 +10,6 @@ struct store *replica_store(const struct replica *r)
 	return r->s;
 }
 
-bool replica_is_held(const struct replica *r)
-{
-	return r->holds > 0;
-}
-
 const char *replica_name(const struct replica *r)
 {
 	return r->name;

@@ -49,13 +49,18 @@ uint32_t replica_snapshot_volumes(const struct replica *r, const struct uuid *uu
  * RESTORE record only while this is small (each of them holds index entries back). */
 #define SNAPSHOTS_UNPINNED_MAX 8u
 uint32_t replica_snapshots_unpinned(const struct replica *r);
+/* May a snapshot of that name be made, `more` being on their way?  A SNAP record that may not does nothing at
+ * commit. 0; -ERR_EXISTS, -ERR_FULL (SNAPSHOTS_MAX, or the store's bound of volumes of snapshots),
+ * -ERR_AGAIN (SNAPSHOTS_UNPINNED_MAX). */
+MUST_CHECK int replica_snapshot_check(const struct replica *r, const char *name, uint32_t more);
 /* A RESTORE is committed and fold has not reached it: reads wait until it has. */
 bool replica_is_restoring(const struct replica *r);
 
 /*
  * A reader's hold on one snapshot: while it is open the snapshot's content stays, even if its record
  * of deletion is committed meanwhile.  Open folds up to it when needed.
- * done: 0 and *ret; -ERR_NOT_FOUND, -ERR_FAILED, -ERR_CORRUPT, -ERR_FULL (fold cannot get there).
+ * done: 0 and *ret; -ERR_NOT_FOUND, -ERR_FAILED, -ERR_CORRUPT, -ERR_FULL (fold cannot get there),
+ * -ERR_AGAIN (its record is committed and not durable yet).  All are closed before store_close.
  */
 struct snapshot;
 void replica_snapshot_open(struct replica *r, const struct uuid *uuid, struct snapshot **ret,

@@ -6,6 +6,7 @@
  * Invariants.  SG1 One checkpoint does it: before it is durable a crash finds the old replica and drops
  *                  the staging one; after it, the new one is all there is.
  *              SG2 It happens in a turn of the worker, when the old replica is idle: nobody holds it.
+ *              SG3 The old replica's snapshots become the new one's, with their readers.
  * States.      switch: TURN -> DURABLE -> done.
  * Failure.     A failed checkpoint has failed the store: -ERR_FAILED.
  */
@@ -13,9 +14,11 @@
 
 #include "engine/base/crc.h"
 #include "engine/base/err.h"
+#include "engine/base/log.h"
 #include "engine/port/clock.h"
 #include "engine/store/fold.h"
 #include "engine/store/map_edit.h"
+#include "engine/store/snapshot_state.h"
 #include "engine/store/store_state.h"
 
 #define RETRY_NS (5 * MS_NS)
@@ -45,6 +48,24 @@ static void switch_end(struct stage_switch *w, int rc)
 	completion_fire(done, rc);
 }
 
+/* Nobody is at work on it, and its snapshots are pinned or never will be. */
+static bool old_is_ready(struct store *s, struct replica *old)
+{
+	const struct replica_entry *e = store_entry(s, old);
+
+	if (replica_is_held_by_others(old) || !replica_is_idle(old, NULL))
+		return false;
+	if (replica_snapshots_unpinned(old) == 0)
+		return true;
+	if (replica_snaps_needed(old) || e == NULL || e->retry_rc == 0)
+		return false;
+	log_warn(
+		s->env->log, "store",
+		"group %s: the copy replaces a replica that cannot be folded: its newest snapshots go",
+		replica_name(old));
+	return true;
+}
+
 /* In the worker's turn: nothing is folded or captured now. */
 static void switch_turn(struct fold_turn *t)
 {
@@ -56,11 +77,12 @@ static void switch_turn(struct fold_turn *t)
 		completion_fire(&w->part, w->s->failed ? -ERR_FAILED : -ERR_NOT_FOUND);
 		return;
 	}
-	if (old != NULL && (replica_is_held(old) || !replica_is_idle(old, NULL))) {
+	if (old != NULL && !old_is_ready(w->s, old)) {
 		completion_fire(&w->part, -ERR_AGAIN); /* SG2: looked at again in a moment */
 		return;
 	}
 	if (old != NULL) {
+		replica_snaps_move(old, staging); /* SG3 */
 		store_forget_replica(w->s, old);
 		replica_give_all(old);
 	}

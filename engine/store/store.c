@@ -464,6 +464,7 @@ void store_add_replica(struct store *s, struct replica *r)
 	e->folded = e->commit_durable = replica_fold_lsn(r);
 	entry_insert(s, e);
 	s->entry_count++;
+	s->snapshots_changed = true; /* indices of groups moved */
 	space_set_replicas(s->space, s->entry_count);
 }
 
@@ -473,6 +474,7 @@ void store_resort_replica(struct store *s, struct replica *r)
 
 	list_remove(&e->link);
 	entry_insert(s, e);
+	s->snapshots_changed = true;
 }
 
 void store_remove_replica(struct store *s, struct replica *r)
@@ -495,6 +497,7 @@ void store_forget_replica(struct store *s, struct replica *r)
 	checkpoint_replica_gone(s->checkpoint, r);
 	list_remove(&e->link);
 	s->entry_count--;
+	s->snapshots_changed = true;
 	space_set_replicas(s->space, s->entry_count);
 	free(e->waits);
 	free(e);

@@ -65,7 +65,8 @@ struct store {
 
 	struct list entries;
 	uint32_t entry_count;
-	struct list ghosts; /* ghost.link */
+	struct list ghosts;	/* ghost.link */
+	bool snapshots_changed; /* since their tables were assigned */
 
 	bool failed, ready, closing, abandoned;
 	int fail_rc;

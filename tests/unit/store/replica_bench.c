@@ -88,13 +88,14 @@ static int append_spec(struct rb *b, struct record *r, struct record_spec *spec)
 		m->end = r->view.end.v;
 		m->prev_chain = spec->prev_chain;
 		m->extent_count = spec->extent_count;
+		m->snap = RB_NONE;
 		for (uint32_t i = 0; i < spec->extent_count; i++)
 			m->extents[i] = spec->extents[i];
 	}
 	return rc;
 }
 
-static int append_body(struct rb *b, enum record_type type, const uint8_t *body, uint32_t bytes)
+int rb_append_body(struct rb *b, enum record_type type, const uint8_t *body, uint32_t bytes)
 {
 	struct record_spec spec = {.type = type, .body = body, .body_bytes = bytes};
 	struct record *r = record_take(replica_records(b->r), b->f->env->bufs);
@@ -109,7 +110,7 @@ static int append_body(struct rb *b, enum record_type type, const uint8_t *body,
 
 int rb_append_note(struct rb *b)
 {
-	return append_body(b, RECORD_NOTE, NULL, 0);
+	return rb_append_body(b, RECORD_NOTE, NULL, 0);
 }
 
 int rb_volume(struct rb *b, enum record_volume_op op, uint32_t slot, uint64_t bytes)
@@ -119,7 +120,7 @@ int rb_volume(struct rb *b, enum record_volume_op op, uint32_t slot, uint64_t by
 	uint8_t body[RECORD_BODY_BYTES_MAX];
 
 	v.uuid.b[0] = (uint8_t)(slot + 1);
-	return append_body(b, RECORD_VOLUME, body, record_volume_encode(&v, body));
+	return rb_append_body(b, RECORD_VOLUME, body, record_volume_encode(&v, body));
 }
 
 int rb_start(struct rb *b)
@@ -142,7 +143,7 @@ int rb_start(struct rb *b)
 	if (rc < 0)
 		return rc;
 	b->r = replica_find(b->store, &b->group);
-	rc = append_body(b, RECORD_EPOCH, body, record_epoch_encode(&e, body));
+	rc = rb_append_body(b, RECORD_EPOCH, body, record_epoch_encode(&e, body));
 	for (uint32_t i = 0; i < RB_VOLUMES && rc == 0; i++)
 		rc = rb_volume(b, RECORD_VOLUME_CREATE, i, RB_BLOCKS * 4096ull - 512);
 	rb_settle(b);
@@ -207,7 +208,7 @@ int rb_append_extents(struct rb *b, struct record_extent *e, uint32_t count)
 	}
 	for (uint32_t i = 0; i < count; i++) {
 		for (uint32_t k = 0; e[i].kind == EXTENT_DATA && k < e[i].count; k++, at++) {
-			pattern(buf->data + at * BLOCK_BYTES, b->count + 1, e[i].volume,
+			pattern(buf->data + at * BLOCK_BYTES, b->first + b->count + 1, e[i].volume,
 				e[i].block + k);
 			crcs[at] = crc32c(buf->data + at * BLOCK_BYTES, BLOCK_BYTES);
 		}
@@ -299,21 +300,37 @@ static uint32_t model_writer(const struct rb *b, uint32_t volume, uint64_t block
 	for (uint32_t i = b->count; i-- > 0;) {
 		const struct rb_record *m = &b->records[i];
 
+		if (m->snap == RB_RESTORE && m->end <= commit)
+			return model_writer(b, volume, block, m->from);
 		for (uint32_t k = m->end <= commit ? m->extent_count : 0; k-- > 0;) {
 			const struct record_extent *e = &m->extents[k];
 
 			if (e->volume == volume && block >= e->block && block < e->block + e->count)
-				return e->kind == EXTENT_DATA ? i + 1 : 0;
+				return e->kind == EXTENT_DATA ? b->first + i + 1 : 0;
 		}
 	}
-	return 0;
+	return b->base == NULL ? 0 : model_writer(b->base, volume, block, b->base_lsn);
+}
+
+void rb_check_block(const struct rb *b, const uint8_t *data, uint32_t volume, uint64_t block,
+		    uint64_t commit)
+{
+	uint32_t writer = model_writer(b, volume, block, commit);
+	uint8_t want[BLOCK_BYTES];
+
+	memset(want, 0, sizeof(want));
+	if (writer != 0)
+		pattern(want, writer, volume, block);
+	ck_assert_msg(memcmp(want, data, BLOCK_BYTES) == 0,
+		      "volume %u block %llu below %llu: want record %u, got %u", volume,
+		      (unsigned long long)block, (unsigned long long)commit, writer,
+		      *(const uint32_t *)(const void *)(data + 8));
 }
 
 int rb_compare_blocks(struct rb *b, uint32_t volume, uint32_t block, uint32_t count)
 {
 	static uint8_t data[IO_BYTES_MAX] __attribute__((aligned(4096)));
 	struct replica_read rd = {.volume = volume, .block = block, .count = count, .data = data};
-	uint8_t want[BLOCK_BYTES];
 	struct replica_status st;
 	struct fake_wait wait;
 	int rc;
@@ -324,16 +341,8 @@ int rb_compare_blocks(struct rb *b, uint32_t volume, uint32_t block, uint32_t co
 	rc = fake_wait(b->f, &wait);
 	if (rc < 0)
 		return rc;
-	for (uint32_t i = 0; i < count; i++) {
-		uint32_t writer = model_writer(b, volume, block + i, st.commit.v);
-
-		memset(want, 0, sizeof(want));
-		if (writer != 0)
-			pattern(want, writer, volume, block + i);
-		ck_assert_msg(memcmp(want, data + i * BLOCK_BYTES, BLOCK_BYTES) == 0,
-			      "volume %u block %u: want record %u, got %u", volume, block + i,
-			      writer, *(uint32_t *)(void *)(data + i * BLOCK_BYTES + 8));
-	}
+	for (uint32_t i = 0; i < count; i++)
+		rb_check_block(b, data + i * BLOCK_BYTES, volume, block + i, st.commit.v);
 	return 0;
 }
 

@@ -19,6 +19,10 @@ struct rb_record {
 	uint64_t begin, end, prev_chain;
 	uint32_t extent_count;
 	struct record_extent extents[RB_EXTENTS_MAX];
+	/* of snapshot_bench.c */
+	enum rb_snap { RB_NONE, RB_SNAP, RB_DELETE, RB_RESTORE } snap;
+	uint32_t id;   /* of the snapshot made (RESTORE: kept) or deleted */
+	uint64_t from; /* RESTORE: content below this LSN came back */
 };
 
 struct rb {
@@ -31,7 +35,10 @@ struct rb {
 	uint32_t stall_ms; /* disk_stall of the next opening; 0: none */
 	struct rb_record records[RB_RECORDS_MAX];
 	uint32_t count;
-	uint64_t acked; /* newest LSN whose append was answered */
+	uint64_t acked;	       /* newest LSN whose append was answered */
+	uint32_t first;	       /* added to record numbers in content */
+	const struct rb *base; /* a clone of it as of base_lsn */
+	uint64_t base_lsn;
 };
 
 struct rb *rb_open(uint64_t seed, uint32_t mutant);
@@ -44,6 +51,8 @@ int rb_reopen(struct rb *b); /* store_open and replica_find */
 int rb_append(struct rb *b);
 /* The same with these extents (payload_block is set here). */
 int rb_append_extents(struct rb *b, struct record_extent *e, uint32_t count);
+/* Any record without payload. */
+int rb_append_body(struct rb *b, enum record_type type, const uint8_t *body, uint32_t bytes);
 int rb_append_note(struct rb *b);
 int rb_volume(struct rb *b, enum record_volume_op op, uint32_t slot, uint64_t bytes);
 /* n appends, with time passing between, committing what is durable; stops when the disk did. */
@@ -53,6 +62,9 @@ void rb_crash(struct rb *b);
 /* After rb_reopen: nothing acknowledged is lost, all content is that of the model at tail. */
 void rb_check(struct rb *b);
 void rb_check_content(struct rb *b);
+/* Does a block have the content of the model below LSN commit? */
+void rb_check_block(const struct rb *b, const uint8_t *data, uint32_t volume, uint64_t block,
+		    uint64_t commit);
 /* Read `count` blocks; asserts success and content. */
 /* The same for a disk that is not trusted: 0 and the right content, or why it could not be read. */
 int rb_compare_blocks(struct rb *b, uint32_t volume, uint32_t block, uint32_t count);
