@@ -319,12 +319,6 @@ uint64_t snapshot_digest(const struct snapshot *snap)
 	return digest;
 }
 
-void replica_snapshot_owned(struct replica *r, struct snapshot_owned *q)
-{
-	(void)r;
-	completion_fire(&q->done, -ERR_UNSUPPORTED);
-}
-
 static struct map *map_by_uuid(const struct snapshot *snap, const struct uuid *uuid)
 {
 	for (uint32_t i = 0; snap != NULL && i < snap->volume_count; i++)

@@ -12,7 +12,7 @@
 
 #define RB_VOLUMES 2u
 #define RB_BLOCKS 1500u /* of each volume: three leaves, the last in part */
-#define RB_RECORDS_MAX 6000u
+#define RB_RECORDS_MAX 9000u
 #define RB_EXTENTS_MAX 4u
 
 struct rb_record {

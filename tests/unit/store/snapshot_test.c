@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Snapshots, rollbacks and clones of a whole store against the model; every store is checked at the end. */
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,6 +151,102 @@ START_TEST(deleting_every_snapshot_gives_all_their_space_back)
 	ck_assert_int_eq(fold(b), 0);
 	ck_assert_uint_lt(used_bytes(b), before);
 	end(&b);
+}
+END_TEST
+
+static uint64_t owned(struct rb *b, uint32_t id)
+{
+	struct snapshot_owned q = {.snapshot = sb_uuid(id)};
+	struct fake_wait wait;
+
+	fake_arm_on(b->f->env, &wait, &q.done);
+	replica_snapshot_owned(b->r, &q);
+	ck_assert_int_eq(fake_wait(b->f, &wait), 0);
+	return q.bytes;
+}
+
+/* What is promised is what becomes free: chunks and pages, but for those that the deletion itself writes anew. */
+START_TEST(owned_is_what_deleting_one_gives_back)
+{
+	struct rb *b = started(14);
+	struct store_check c = {0};
+	uint64_t chunks, promised;
+
+	ck_assert_int_eq(fold(b), 0);
+	for (uint32_t id = 1; id <= 3; id++) {
+		ck_assert_int_eq(sb_create(b, id), 0);
+		rb_settle(b);
+		ck_assert_int_eq(fold(b), 0);
+		if (id == 1)
+			ck_assert_uint_eq(owned(b, 1), 0); /* nothing differs yet */
+		rb_work(b, 40);
+		rb_settle(b);
+		ck_assert_int_eq(fold(b), 0);
+	}
+	promised = owned(b, 2);
+	ck_assert_uint_gt(promised, 0);
+	rb_crash(b);
+	ck_assert_uint_eq(check_bench_run(b->f, &c), 0);
+	chunks = c.chunks * CHUNK_BYTES + c.pages * 4096;
+	ck_assert_int_eq(rb_reopen(b), 0);
+	ck_assert_int_eq(sb_delete(b, 2), 0);
+	rb_settle(b);
+	ck_assert_int_eq(fold(b), 0);
+	fake_run_for(b->f, 5 * SEC_NS);
+	rb_crash(b);
+	ck_assert_uint_eq(check_bench_run(b->f, &c), 0);
+	ck_assert_uint_ge(chunks - (c.chunks * CHUNK_BYTES + c.pages * 4096) + 4 * 4096, promised);
+	ck_assert_uint_le(chunks - (c.chunks * CHUNK_BYTES + c.pages * 4096), promised + 4 * 4096);
+	ck_assert_int_eq(rb_reopen(b), 0);
+	end(&b);
+}
+END_TEST
+
+/* The bound of one replica, many per checkpoint; then all but a few go. */
+START_TEST(four_thousand_snapshots_are_listed_and_one_more_is_not)
+{
+	struct rb *b = started(13);
+	struct snapshot_info info;
+	char name[16];
+
+	for (uint32_t id = 1; id <= SNAPSHOTS_MAX + 1; id++) {
+		int rc = sb_create(b, id);
+
+		while (rc < 0) {
+			fake_run_for(b->f, 20 * MS_NS);
+			rb_settle(b);
+			rc = sb_create(b, id);
+		}
+		if (id % 64 == 0)
+			rb_settle(b);
+		if (id % 1000 == 0)
+			ck_assert_int_eq(rb_append(b), 0);
+	}
+	rb_settle(b);
+	ck_assert_int_eq(fold(b), 0);
+	ck_assert_uint_eq(replica_snapshots(b->r, NULL, 0), SNAPSHOTS_MAX);
+	ck_assert_int_eq(replica_snapshot_check(b->r, "other", 0), -ERR_FULL);
+	rb_crash(b);
+	check_bench_clean(b->f);
+	ck_assert_int_eq(rb_reopen(b), 0);
+	ck_assert_uint_eq(replica_snapshots(b->r, NULL, 0), SNAPSHOTS_MAX);
+	for (uint32_t id = 1; id <= SNAPSHOTS_MAX; id++) {
+		snprintf(name, sizeof(name), "s%u", id);
+		if (id % 512 == 0)
+			ck_assert_int_eq(replica_snapshot_by_name(b->r, name, &info), 0);
+		if (id > 4)
+			ck_assert_int_eq(sb_delete(b, id), 0);
+		if (id % 64 == 0)
+			rb_settle(b);
+	}
+	rb_settle(b);
+	ck_assert_int_eq(fold(b), 0);
+	fake_run_for(b->f, 5 * SEC_NS);
+	ck_assert_uint_eq(replica_snapshots(b->r, NULL, 0), 4);
+	rb_check_content(b);
+	rb_crash(b);
+	check_bench_clean(b->f);
+	rb_close(&b);
 }
 END_TEST
 
@@ -402,6 +499,8 @@ int main(void)
 	tcase_add_test(c, digest_of_a_snapshot_is_that_of_the_replica_then);
 	tcase_add_test(c, taken_names_and_too_many_are_refused_and_do_nothing);
 	tcase_add_test(c, deleting_every_snapshot_gives_all_their_space_back);
+	tcase_add_test(c, owned_is_what_deleting_one_gives_back);
+	tcase_add_test(c, four_thousand_snapshots_are_listed_and_one_more_is_not);
 	tcase_add_test(c, deleted_snapshot_stays_for_its_reader);
 	tcase_add_test(c, snapshot_deleted_before_it_is_pinned_leaves_nothing);
 	tcase_add_test(c, rollback_brings_content_back_and_keeps_what_it_replaced);
