@@ -159,5 +159,5 @@ static void web_step(struct op *op)
 	channel_shut(c);
 	if (op->waits == 0)
 		web_free(w); /* last: w is gone */
-	/* else wait: what is in flight */
+			     /* else wait: what is in flight */
 }

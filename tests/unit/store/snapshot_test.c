@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "engine/base/err.h"
+#include "engine/port/clock.h"
+#include "engine/port/env.h"
 #include "tests/unit/store/check_bench.h"
 #include "tests/unit/store/snapshot_bench.h"
 #include "tests/unit/store/stage_bench.h"
@@ -455,6 +457,49 @@ START_TEST(full_copy_inherits_the_snapshots_with_their_readers)
 }
 END_TEST
 
+static bool durable(void *ctx)
+{
+	struct rb *b = ctx;
+	struct replica_status st;
+
+	replica_status(b->r, &st);
+	return st.durable.v == st.tail.v;
+}
+
+/* The longest time from append to durable of n writes, in virtual time, while fold is at work. */
+static uint64_t longest_write_ns(struct rb *b, uint32_t n, uint32_t *snap)
+{
+	uint64_t longest = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t begin = clock_now(b->f->env->clock).v, took;
+
+		ck_assert_int_eq(rb_append(b), 0);
+		if (snap != NULL && i % 20 == 0)
+			ck_assert_int_eq(sb_create(b, ++*snap), 0);
+		ck_assert(fake_run_until(b->f, SEC_NS, durable, b));
+		took = clock_now(b->f->env->clock).v - begin;
+		longest = took > longest ? took : longest;
+		rb_settle(b);
+		if (i % 10 == 0) /* fold is idle for 20 ms, then works */
+			fake_run_for(b->f, 25 * MS_NS);
+	}
+	return longest;
+}
+
+START_TEST(snapshots_under_load_make_no_write_wait)
+{
+	struct rb *b = started(15);
+	uint32_t snap = 0;
+	uint64_t without = longest_write_ns(b, 300, NULL), with = longest_write_ns(b, 300, &snap);
+
+	printf("longest write %llu us, with %u snapshots %llu us\n",
+	       (unsigned long long)without / 1000, snap, (unsigned long long)with / 1000);
+	ck_assert_uint_le(with, 2 * without);
+	end(&b);
+}
+END_TEST
+
 /* Random operations by seed; the power fails now and then. */
 START_TEST(random_snapshots_deletes_and_rollbacks_agree_with_the_model)
 {
@@ -509,6 +554,7 @@ int main(void)
 	tcase_add_test(c, clone_begins_as_its_base_and_goes_its_own_way);
 	tcase_add_test(c, deleted_group_gives_its_snapshots_back);
 	tcase_add_test(c, full_copy_inherits_the_snapshots_with_their_readers);
+	tcase_add_test(c, snapshots_under_load_make_no_write_wait);
 	tcase_add_loop_test(c, random_snapshots_deletes_and_rollbacks_agree_with_the_model, 0, 12);
 	suite_add_tcase(suite, c);
 	runner = srunner_create(suite);
