@@ -32,7 +32,9 @@
 
 static int snapshot_create(struct conductor_request *r, struct group *g, struct record_snap *rec);
 static int snapshot_delete(struct conductor_request *r, struct group *g, struct record_snap *rec);
-static int snapshot_admit(struct conductor_request *r, const struct replica *replica);
+static int snapshot_admit(struct conductor_request *r, const struct replica *replica,
+			  const char *name);
+static bool group_is_restoring(const struct group *g);
 static void snapshot_name_make(struct group *g, const char *prefix, char ret[NAME_BYTES_MAX + 1]);
 static int rollback_clients(struct conductor_request *r, struct group *g);
 static int clone_open(struct conductor_request *r, struct group *g);
@@ -130,19 +132,16 @@ int request_snapshot(struct conductor_request *r)
 
 static int snapshot_create(struct conductor_request *r, struct group *g, struct record_snap *rec)
 {
-	struct replica *replica = replica_find(r->c->store, &g->uuid);
-	struct snapshot_info info;
+	char name[NAME_BYTES_MAX + 1];
 	int rc;
 
-	if (r->snapshot.name[0] != '\0' &&
-	    replica_snapshot_by_name(replica, r->snapshot.name, &info) == 0)
-		return request_fail(r, -ERR_EXISTS, "snapshot %s@%s exists already", g->name,
-				    r->snapshot.name);
-	rc = snapshot_admit(r, replica);
+	memcpy(name, r->snapshot.name, sizeof(name));
+	if (name[0] == '\0')
+		snapshot_name_make(g, "snap", name);
+	rc = snapshot_admit(r, replica_find(r->c->store, &g->uuid), name);
 	if (rc < 0)
 		return rc;
-	if (r->snapshot.name[0] == '\0')
-		snapshot_name_make(g, "snap", r->snapshot.name);
+	memcpy(r->snapshot.name, name, sizeof(name));
 	rec->op = RECORD_SNAP_CREATE;
 	rec->flags = r->snapshot.flags & RECORD_SNAP_FLAGS;
 	uuid_draw(r->c, &rec->uuid);
@@ -150,20 +149,26 @@ static int snapshot_create(struct conductor_request *r, struct group *g, struct 
 	return 0;
 }
 
-/* Is there room for one more, listed and waiting for fold? */
-static int snapshot_admit(struct conductor_request *r, const struct replica *replica)
+/* May a snapshot of that name be made now? */
+static int snapshot_admit(struct conductor_request *r, const struct replica *replica,
+			  const char *name)
 {
-	if (replica_snapshots(replica, NULL, 0) >= SNAPSHOTS_MAX)
-		return request_fail(r, -ERR_FULL,
-				    "group %s has %u snapshots, which is the limit: delete some",
-				    r->snapshot.group, SNAPSHOTS_MAX);
-	if (replica_snapshots_unpinned(replica) < SNAPSHOTS_UNPINNED_MAX) {
-		r->text[0] = '\0';
-		return 0;
-	}
-	return request_fail(r, -ERR_AGAIN,
-			    "%u snapshots of group %s still wait to be folded: try again later",
-			    SNAPSHOTS_UNPINNED_MAX, r->snapshot.group);
+	int rc = replica_snapshot_check(replica, name, 0);
+
+	r->text[0] = '\0';
+	if (rc == -ERR_EXISTS)
+		return request_fail(r, rc, "snapshot %s@%s exists already", r->snapshot.group,
+				    name);
+	if (rc == -ERR_FULL)
+		return request_fail(r, rc,
+				    "group %s has %u snapshots, of at most %u, and the store's are "
+				    "bounded together: delete some",
+				    r->snapshot.group, replica_snapshots(replica, NULL, 0),
+				    SNAPSHOTS_MAX);
+	if (rc == -ERR_AGAIN)
+		return request_fail(r, rc, "the last snapshots of group %s still wait to be folded",
+				    r->snapshot.group);
+	return rc;
 }
 
 /* Names of the groups here that are clones of it. */
@@ -249,6 +254,12 @@ bool group_is_rolling_back(const struct group *g)
 	return g->rollback != NULL || g->restore_end.v != 0 || g->restoring; /* Q3 */
 }
 
+/* Volumes are not yet those of the snapshot that a RESTORE or CLONE names, or not yet known here. */
+static bool group_is_restoring(const struct group *g)
+{
+	return g->restoring || replica_is_restoring(replica_find(g->c->store, &g->uuid));
+}
+
 uint64_t group_content_generation(const struct group *g, const struct replica *r)
 {
 	struct replica_status st;
@@ -306,7 +317,7 @@ int request_rollback(struct conductor_request *r)
 		rc = request_committed(r, g, SEE);
 		if (rc < 0)
 			return rc;
-		if (replica_is_restoring(replica_find(r->c->store, &g->uuid)) || g->restoring)
+		if (group_is_restoring(g))
 			return -ERR_AGAIN; /* wait: fold */
 		return rollback_done(r, g);
 	}
@@ -319,7 +330,8 @@ int request_rollback(struct conductor_request *r)
 		return rc;
 	if (g->rollback != r && group_is_rolling_back(g))
 		return -ERR_AGAIN; /* another one */
-	rc = snapshot_admit(r, replica);
+	snapshot_name_make(g, "before-rollback", rec.kept_name);
+	rc = snapshot_admit(r, replica, rec.kept_name);
 	if (rc == 0)
 		rc = rollback_clients(r, g);
 	if (rc < 0)
@@ -330,7 +342,6 @@ int request_rollback(struct conductor_request *r)
 	rec.target = target.uuid;
 	uuid_draw(r->c, &rec.kept);
 	rec.content_generation = st.content_generation + GENERATION_ROLLBACK;
-	snapshot_name_make(g, "before-rollback", rec.kept_name);
 	rc = request_write(r, g, RECORD_RESTORE, body, record_restore_encode(&rec, body));
 	s->uuid = rec.kept;
 	if (s->phase == REQ_WRITTEN)
@@ -379,6 +390,8 @@ int request_clone(struct conductor_request *r)
 	if (s->phase == REQ_WRITTEN) {
 		made = conductor_group(r->c, &s->uuid);
 		rc = request_committed(r, made, "twinshore status");
+		if (rc == 0 && group_is_restoring(made))
+			return -ERR_AGAIN; /* wait: its first volumes */
 		if (rc == 0)
 			conductor_event(r->c, EVENT_SNAPSHOT, made, r->snapshot.name, "cloned", 0,
 					0, "group %s is a clone of %s@%s", r->group.name,
@@ -426,6 +439,8 @@ static int clone_open(struct conductor_request *r, struct group *g)
 	struct snapshot_info info;
 	int rc;
 
+	if (!uuid_is_nil(&s->snapshot) && s->opened.rc == -ERR_AGAIN)
+		memset(&s->snapshot, 0, sizeof(s->snapshot)); /* not yet */
 	if (!uuid_is_nil(&s->snapshot)) {
 		rc = s->opened.rc;
 		return request_fail(r, rc < 0 ? rc : -ERR_FAILED, "opening snapshot %s@%s: %s",
