@@ -551,7 +551,8 @@ void map_discard(struct map **mp)
 		return;
 	m->ghost.map = m;
 	m->ghost.next = 0;
-	m->ghost.after = checkpoint_capture_seq(m->store->checkpoint); /* fold F8 */
-	list_push_back(&m->store->ghosts, &m->ghost.link);	       /* ST3 */
+	if (m->store->opts.mutant != STORE_MUTANT_GHOST_AT_ONCE)
+		m->ghost.after = checkpoint_capture_seq(m->store->checkpoint); /* fold F8 */
+	list_push_back(&m->store->ghosts, &m->ghost.link);		       /* ST3 */
 	fold_kick(m->store->fold);
 }

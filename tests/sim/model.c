@@ -19,6 +19,25 @@ struct model *model_new(void)
 	return m;
 }
 
+static void volumes_free(struct model_volume *v)
+{
+	for (uint32_t i = 0; i < MODEL_VOLUMES_MAX; i++)
+		free(v[i].ids);
+	memset(v, 0, MODEL_VOLUMES_MAX * sizeof(*v));
+}
+
+static void volumes_copy(struct model_volume *to, const struct model_volume *from)
+{
+	for (uint32_t i = 0; i < MODEL_VOLUMES_MAX; i++) {
+		to[i] = from[i];
+		if (!from[i].exists)
+			continue;
+		to[i].ids = malloc(from[i].blocks * sizeof(*to[i].ids));
+		assert(to[i].ids != NULL);
+		memcpy(to[i].ids, from[i].ids, from[i].blocks * sizeof(*to[i].ids));
+	}
+}
+
 void model_free(struct model **model)
 {
 	struct model *m = *model;
@@ -28,8 +47,12 @@ void model_free(struct model **model)
 		return;
 	for (uint32_t i = 0; i < m->count; i++)
 		free(m->records[i].extents);
-	for (uint32_t i = 0; i < MODEL_VOLUMES_MAX; i++)
-		free(m->volumes[i].ids);
+	volumes_free(m->volumes);
+	for (uint32_t i = 0; i < m->snap_count; i++) {
+		volumes_free(m->snaps[i]->volumes);
+		free(m->snaps[i]);
+	}
+	free(m->snaps);
 	free(m->records);
 	free(m);
 }
@@ -44,7 +67,7 @@ uint32_t model_ids(struct model *m, uint32_t count)
 
 uint32_t model_append(struct model *m, const struct record_view *view,
 		      const struct record_extent *extents, uint32_t id,
-		      const struct record_volume *volume)
+		      const struct model_body *body)
 {
 	struct model_record *r;
 
@@ -62,8 +85,8 @@ uint32_t model_append(struct model *m, const struct record_view *view,
 	r->type = view->type;
 	r->id = id;
 	r->extent_count = view->extent_count;
-	if (volume != NULL)
-		r->volume = *volume;
+	if (body != NULL)
+		r->body = *body;
 	if (r->extent_count > 0) {
 		r->extents = malloc(r->extent_count * sizeof(*r->extents));
 		assert(r->extents != NULL);
@@ -154,13 +177,54 @@ static void apply_volume(struct model *m, const struct record_volume *v)
 	}
 }
 
+struct model_snap *model_snap_find(const struct model *m, const struct uuid *uuid)
+{
+	for (uint32_t i = 0; i < m->snap_count; i++)
+		if (uuid_compare(&m->snaps[i]->uuid, uuid) == 0)
+			return m->snaps[i];
+	return NULL;
+}
+
+/* The content of now. */
+static void snap_make(struct model *m, const struct uuid *uuid)
+{
+	struct model_snap *snap = calloc(1, sizeof(*snap));
+
+	m->snaps = realloc(m->snaps, (m->snap_count + 1) * sizeof(struct model_snap *));
+	assert(snap != NULL && m->snaps != NULL && model_snap_find(m, uuid) == NULL);
+	m->snaps[m->snap_count++] = snap;
+	snap->uuid = *uuid;
+	snap->listed = true;
+	volumes_copy(snap->volumes, m->volumes);
+}
+
+static void apply_body(struct model *m, const struct model_record *r)
+{
+	const struct model_body *b = &r->body;
+	struct model_snap *snap;
+
+	if (r->type == RECORD_VOLUME)
+		apply_volume(m, &b->volume);
+	if (r->type == RECORD_SNAP && b->snap.op == RECORD_SNAP_CREATE)
+		snap_make(m, &b->snap.uuid);
+	if (r->type == RECORD_SNAP && b->snap.op == RECORD_SNAP_DELETE)
+		model_snap_find(m, &b->snap.uuid)->listed = false;
+	if (r->type == RECORD_RESTORE) {
+		snap_make(m, &b->restore.kept);
+		snap = model_snap_find(m, &b->restore.target);
+		volumes_free(m->volumes);
+		volumes_copy(m->volumes, snap->volumes);
+	}
+	if (r->type == RECORD_CLONE)
+		volumes_copy(m->volumes, b->base->volumes);
+}
+
 void model_commit_to(struct model *m, struct lsn lsn)
 {
 	while (m->applied < m->count && m->records[m->applied].end.v <= lsn.v) {
 		const struct model_record *r = &m->records[m->applied++];
 
-		if (r->type == RECORD_VOLUME)
-			apply_volume(m, &r->volume);
+		apply_body(m, r);
 		for (uint32_t i = 0; i < r->extent_count; i++) {
 			const struct record_extent *e = &r->extents[i];
 			struct model_volume *v = &m->volumes[e->volume];
@@ -203,6 +267,25 @@ static bool content_is(uint32_t id, uint32_t volume, uint64_t block, const void 
 	return memcmp(want, data, BLOCK_BYTES) == 0;
 }
 
+bool model_snap_check(struct model *m, const struct model_snap *snap, uint32_t volume,
+		      uint64_t block, const void *data)
+{
+	const struct model_volume *v = &snap->volumes[volume];
+	uint32_t id = v->exists && block < v->blocks ? v->ids[block] : 0;
+	uint64_t words[4];
+
+	if (content_is(id, volume, block, data))
+		return true;
+	memcpy(words, data, sizeof(words));
+	snprintf(
+		m->error, sizeof(m->error),
+		"snapshot %u%s, volume %u block %llu: found %s id %llu (block %llu), expected id %u",
+		snap->uuid.b[0] | (uint32_t)snap->uuid.b[1] << 8, snap->listed ? "" : " (deleted)",
+		volume, (unsigned long long)block, words[0] == MAGIC ? "" : "rubbish",
+		(unsigned long long)words[1], (unsigned long long)words[3], id);
+	return false;
+}
+
 bool model_check(struct model *m, uint32_t volume, uint64_t block, uint32_t id_before,
 		 uint32_t from, const void *data)
 {
@@ -213,7 +296,12 @@ bool model_check(struct model *m, uint32_t volume, uint64_t block, uint32_t id_b
 		return true;
 	for (uint32_t k = from; k < m->applied; k++) { /* committed while it was read */
 		const struct model_record *r = &m->records[k];
+		const struct model_snap *t = r->type == RECORD_RESTORE
+						     ? model_snap_find(m, &r->body.restore.target)
+						     : NULL;
 
+		if (t != NULL && model_snap_check(m, t, volume, block, data))
+			return true;
 		for (uint32_t i = 0; i < r->extent_count; i++) {
 			const struct record_extent *e = &r->extents[i];
 

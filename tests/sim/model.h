@@ -10,14 +10,23 @@
 
 #include "engine/base/attr.h"
 #include "proto/record.h"
+#include "proto/record_snap.h"
 
 #define MODEL_VOLUMES_MAX 16u
+
+/* What a control record says. */
+struct model_body {
+	struct record_volume volume;
+	struct record_snap snap;
+	struct record_restore restore;
+	const struct model_snap *base; /* of RECORD_CLONE: in the source's model */
+};
 
 struct model_record {
 	struct lsn begin, end;
 	uint64_t chain;
 	enum record_type type;
-	struct record_volume volume; /* of RECORD_VOLUME */
+	struct model_body body; /* by type */
 	struct record_extent *extents;
 	uint32_t extent_count;
 	uint32_t id;  /* content of extent i is of id + i */
@@ -30,22 +39,36 @@ struct model_volume {
 	uint32_t *ids; /* 0: zeroes */
 };
 
+/* A snapshot: listed or not, its content stays here. */
+struct model_snap {
+	struct uuid uuid;
+	bool listed;
+	uint64_t digest; /* as told when it was read first; 0: never */
+	struct model_volume volumes[MODEL_VOLUMES_MAX];
+};
+
 struct model {
 	struct model_record *records;
 	uint32_t count, room;
 	uint32_t applied; /* records below the commit LSN */
 	uint32_t next_id;
 	struct model_volume volumes[MODEL_VOLUMES_MAX];
+	struct model_snap **snaps; /* in the order of their records */
+	uint32_t snap_count;
 	char error[400];
 };
 
 struct model *model_new(void);
 void model_free(struct model **m);
 
-/* Note a record about to be appended; returns its index. id: from model_ids. */
+/* Note a record about to be appended; returns its index. id: from model_ids. body: may be NULL. */
 uint32_t model_append(struct model *m, const struct record_view *view,
 		      const struct record_extent *extents, uint32_t id,
-		      const struct record_volume *volume);
+		      const struct model_body *body);
+struct model_snap *model_snap_find(const struct model *m, const struct uuid *uuid);
+/* One block as a snapshot has it: is it `data`? */
+MUST_CHECK bool model_snap_check(struct model *m, const struct model_snap *snap, uint32_t volume,
+				 uint64_t block, const void *data);
 uint32_t model_ids(struct model *m, uint32_t count);
 /* Forget records from `lsn` on (a boundary, not below what is applied). */
 void model_cut(struct model *m, struct lsn lsn);

@@ -4,7 +4,8 @@
  *
  * The only writer of one replica knows its history (model.h).  After every crash: the tail is a
  * record boundary of that history with its chain, at or beyond everything told durable or
- * committed; every block reads as the history says; floors are not below what was told durable.
+ * committed; every block reads as the history says; floors are not below what was told durable; every
+ * snapshot is there, or not, and reads as it was taken; and the offline check finds the disk in order.
  * --exhaustive: a short workload, with the power failing at each of its I/Os.
  */
 #include "tests/sim/store_sim.h"
@@ -15,8 +16,9 @@
 #include <string.h>
 
 #include "engine/base/err.h"
+#include "engine/store/check.h"
 
-#define DISK_BYTES (192ull << 20)
+#define DISK_BYTES (512ull << 20)
 #define OPEN_TRIES 40
 
 static const char *const mutant_names[] = {"none",
@@ -31,6 +33,8 @@ static const char *const mutant_names[] = {"none",
 					   "header-before-data",
 					   "forget-names",
 					   "named-in-place",
+					   "shared-in-place",
+					   "ghost-at-once",
 					   NULL};
 
 static struct runner_kind kinds[SS_KINDS] = {
@@ -61,6 +65,12 @@ static struct runner_kind kinds[SS_KINDS] = {
 	[SS_BIT_FLIPS] = {"bit flips", 0, true},
 	[SS_MISPLACED] = {"writes to the wrong place", 0, true},
 	[SS_EXCUSED] = {"runs ended by them", 0, false},
+	[SS_SNAPS] = {"snapshots made", 0, true},
+	[SS_SNAP_DELETES] = {"snapshots deleted", 0, true},
+	[SS_SNAP_READS] = {"reads of snapshots", 0, true},
+	[SS_SNAP_DIGESTS] = {"digests of snapshots", 0, true},
+	[SS_RESTORES] = {"rollbacks", 0, true},
+	[SS_CHECKS] = {"offline checks", 0, true},
 };
 
 void ss_fail(struct ss *s, const char *fmt, ...)
@@ -144,6 +154,7 @@ static void on_crash(struct world_node *n)
 	struct ss *s = n->user;
 
 	take_counters(s);
+	s->held = NULL;
 	store_abandon(&s->store);
 	s->r = NULL;
 }
@@ -215,6 +226,29 @@ static void plan_stop(struct ss *s)
 			1 + prng_below(&s->prng, prng_below(&s->prng, 2) ? 60 : 3000);
 }
 
+static void check_line(void *ctx, enum check_line kind, const char *line)
+{
+	struct ss *s = ctx;
+
+	if (kind == CHECK_BAD)
+		ss_fail(s, "check: %s", line);
+}
+
+/* The disk at rest is what its tables say (engine/store/check.h). */
+static void offline_check(struct ss *s)
+{
+	struct store_check c = {
+		.memory_bytes = 4u << 20, .digest = true, .report = check_line, .ctx = s};
+
+	op_init(&s->wait.op, s->env->ready, nothing_step);
+	completion_arm(&c.done, &s->wait.op, 1);
+	store_check(s->env, &s->disk->disk, &c);
+	(void)ss_wait(s, "store_check");
+	if (c.done.rc != 0)
+		ss_fail(s, "store_check answered %s", err_name(c.done.rc));
+	s->kinds[SS_CHECKS]++;
+}
+
 /* Open until it succeeds; power may fail again while opening. */
 static bool open_store(struct ss *s, bool faults)
 {
@@ -222,6 +256,8 @@ static bool open_store(struct ss *s, bool faults)
 		int rc;
 
 		s->disk->faults.stop_nth = 0;
+		if (prng_below(&s->prng, 3) == 0 && s->m->count > 0 && !s->rotten)
+			offline_check(s);
 		if (faults && i < 3)
 			plan_stop(s);
 		store_open(s->env, &s->disk->disk, &s->opts, &s->store, ss_arm(s));
@@ -314,6 +350,8 @@ static void take_over(struct ss *s, bool clean)
 	if (s->down || s->failed)
 		return;
 	ss_verify(s, prng_below(&s->prng, 2) == 0);
+	if (!s->down && !s->failed && !store_is_failed(s->store))
+		ss_snap_verify(s, prng_below(&s->prng, 3) == 0);
 	if (!s->down && !s->failed)
 		ss_append_epoch(s);
 }
@@ -342,6 +380,7 @@ static bool close_store(struct ss *s, uint64_t *digest)
 	ss_drain(s);
 	if (s->down || s->failed || store_is_failed(s->store))
 		return false;
+	ss_snap_release(s);
 	ss_commit(s, model_end(s->m));
 	for (uint32_t i = 0; i < ARRAY_COUNT(s->lone) && !s->down && !s->failed; i++) {
 		while (s->lone[i].op.waits != 0 && !s->down && !s->failed)
@@ -436,7 +475,7 @@ static void make_volumes(struct ss *s)
 
 static bool begin(struct ss *s)
 {
-	const struct store_format_opts fo = {.uuid = {{7}}, .journal_percent = 10};
+	const struct store_format_opts fo = {.uuid = {{7}}, .journal_percent = 4};
 	int rc;
 
 	store_format(s->env, &s->disk->disk, &fo, ss_arm(s));
@@ -497,7 +536,7 @@ static void run_seed(const struct runner_opts *o, uint64_t seed, uint64_t stop_a
 	memcpy(ret->what, s->what, sizeof(ret->what));
 	ret->hash = s->w->hash;
 	ret->sim_ns = s->w->now;
-	counts[SS_WRAPS] += s->m->count == 0 ? 0 : model_end(s->m).v / (DISK_BYTES * 10 / 100);
+	counts[SS_WRAPS] += s->m->count == 0 ? 0 : model_end(s->m).v / (DISK_BYTES * 4 / 100);
 	counts[SS_TORN_SECTORS] += s->w->stats.disk_torn_sectors;
 	counts[SS_LOST_SECTORS] += s->w->stats.disk_lost_sectors;
 	counts[SS_IO_FAILED] += s->w->stats.disk_failed;

@@ -4,6 +4,7 @@
 #define TS_SIM_STORE_SIM_H
 
 #include "engine/store/replica.h"
+#include "engine/store/snapshot.h"
 #include "engine/store/store.h"
 #include "tests/sim/model.h"
 #include "tests/sim/runner.h"
@@ -71,6 +72,12 @@ enum ss_kind {
 	SS_BIT_FLIPS,
 	SS_MISPLACED,
 	SS_EXCUSED,
+	SS_SNAPS,
+	SS_SNAP_DELETES,
+	SS_SNAP_READS,
+	SS_SNAP_DIGESTS,
+	SS_RESTORES,
+	SS_CHECKS,
 	SS_KINDS
 };
 
@@ -93,8 +100,11 @@ struct ss {
 	struct ss_wait wait, lone[4]; /* lone: requests nobody waits for */
 	uint64_t spots[SS_SPOTS];
 	struct store_floor floor, floor_durable;
-	uint64_t stop_at; /* fixed stop_nth after format; 0: by the seed */
-	bool down;	  /* the power failed at an I/O: crash before going on */
+	struct snapshot *held; /* open over several actions */
+	struct model_snap *held_model;
+	uint64_t snap_uuids; /* given so far */
+	uint64_t stop_at;    /* fixed stop_nth after format; 0: by the seed */
+	bool down;	     /* the power failed at an I/O: crash before going on */
 	/* Bits were flipped, or a write lands elsewhere: errors are allowed and end the run; wrong data
 	 * never is. */
 	bool rots, misplaces, rotten, excused;
@@ -117,11 +127,19 @@ void ss_action(struct ss *s);
 /* Append a record of volume creation and the like; waits for room; true if appended. */
 bool ss_append_volume(struct ss *s, const struct record_volume *v);
 bool ss_append_epoch(struct ss *s);
+bool ss_append_body(struct ss *s, enum record_type type, const uint8_t *body, uint32_t bytes,
+		    const struct model_body *what);
 /* Raise commit to lsn and see it done. */
 void ss_commit(struct ss *s, struct lsn lsn);
 void ss_drain(struct ss *s); /* wait for appends and reads */
 void ss_collect(struct ss *s);
 /* Read and check whatever was ever written. */
 void ss_verify(struct ss *s, bool all);
+
+/* store_sim_snap.c: one random action on snapshots. */
+void ss_snap_action(struct ss *s);
+void ss_snap_release(struct ss *s); /* close what is open; nothing after a crash */
+/* Every snapshot is there, and reads as it was; all: everything of it. */
+void ss_snap_verify(struct ss *s, bool all);
 
 #endif

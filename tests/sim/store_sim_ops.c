@@ -24,7 +24,7 @@ static struct ss_append *append_slot(struct ss *s)
 
 /* Seal rec and append it. True: the model has it too. */
 static bool append_record(struct ss *s, struct ss_append *a, struct record *rec,
-			  struct record_spec *spec, uint32_t id, const struct record_volume *volume)
+			  struct record_spec *spec, uint32_t id, const struct model_body *body)
 {
 	struct model_record *mr;
 	int rc;
@@ -41,7 +41,7 @@ static bool append_record(struct ss *s, struct ss_append *a, struct record *rec,
 	rc = replica_append(s->r, rec, &a->done);
 	if (rc == 0) {
 		a->busy = true;
-		a->index = model_append(s->m, &rec->view, spec->extents, id, volume);
+		a->index = model_append(s->m, &rec->view, spec->extents, id, body);
 		mr = &s->m->records[a->index];
 		assert(mr->end.v > mr->begin.v);
 		s->kinds[SS_RECORDS]++;
@@ -203,8 +203,8 @@ static void ss_append_write(struct ss *s)
 	append_record(s, a, rec, &spec, id, NULL);
 }
 
-static bool append_body(struct ss *s, enum record_type type, const uint8_t *body, uint32_t bytes,
-			const struct record_volume *v)
+bool ss_append_body(struct ss *s, enum record_type type, const uint8_t *body, uint32_t bytes,
+		    const struct model_body *what)
 {
 	struct record_spec spec = {.type = type, .body = body, .body_bytes = bytes};
 
@@ -213,7 +213,7 @@ static bool append_body(struct ss *s, enum record_type type, const uint8_t *body
 		struct record *rec =
 			a == NULL ? NULL : record_take(replica_records(s->r), s->env->bufs);
 
-		if (rec != NULL && append_record(s, a, rec, &spec, 0, v))
+		if (rec != NULL && append_record(s, a, rec, &spec, 0, what))
 			return true;
 		if (store_is_failed(s->store))
 			return false;
@@ -228,8 +228,9 @@ bool ss_append_volume(struct ss *s, const struct record_volume *v)
 {
 	uint8_t body[RECORD_BODY_BYTES_MAX];
 	uint32_t bytes = record_volume_encode(v, body);
+	struct model_body what = {.volume = *v};
 
-	return append_body(s, RECORD_VOLUME, body, bytes, v);
+	return ss_append_body(s, RECORD_VOLUME, body, bytes, &what);
 }
 
 bool ss_append_epoch(struct ss *s)
@@ -239,7 +240,7 @@ bool ss_append_epoch(struct ss *s)
 	uint32_t bytes = record_epoch_encode(&e, body);
 
 	s->epoch++;
-	return append_body(s, RECORD_EPOCH, body, bytes, NULL);
+	return ss_append_body(s, RECORD_EPOCH, body, bytes, NULL);
 }
 
 /* --- committing --- */
@@ -538,7 +539,8 @@ static void ss_volume_change(struct ss *s)
 
 	for (uint32_t i = 0; i < s->m->count; i++) {
 		if (s->m->records[i].type == RECORD_VOLUME)
-			pending[s->m->records[i].volume.slot] = true; /* used, or about to be */
+			pending[s->m->records[i].body.volume.slot] =
+				true; /* used, or about to be */
 	}
 	v.slot = (uint32_t)prng_range(&s->prng, 2, MODEL_VOLUMES_MAX - 1);
 	if (!pending[v.slot]) {
@@ -593,7 +595,9 @@ void ss_action(struct ss *s)
 		ss_floor(s);
 	else if (p < 823)
 		ss_volume_change(s);
-	else if (p < 830)
+	else if (p < 829)
+		ss_snap_action(s);
+	else if (p < 836)
 		ss_run(s, prng_below(&s->prng, 500 * MS_NS)); /* idle: the background works */
 	else if (p < 860)
 		ss_journal_read(s);
