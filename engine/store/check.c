@@ -32,6 +32,7 @@
 #include "engine/store/checkpoint.h"
 #include "engine/store/digest.h"
 #include "engine/store/index.h"
+#include "engine/store/leaks.h"
 #include "engine/store/map_edit.h"
 #include "engine/store/refs.h"
 #include "engine/store/snapshot_state.h"
@@ -119,8 +120,10 @@ static void say(struct checking *k, enum check_line kind, const char *fmt, ...)
 	char line[LINE_BYTES];
 	va_list ap;
 
-	if (kind == CHECK_BAD)
+	if (kind == CHECK_BAD) {
 		k->c->bad_count++;
+		k->c->unsure = true;
+	}
 	if (k->c->report == NULL)
 		return;
 	va_start(ap, fmt);
@@ -135,6 +138,7 @@ void store_check(struct env *env, struct disk *disk, struct store_check *c)
 	struct checking *k = calloc(1, sizeof(*k));
 
 	c->bad_count = c->pages = c->chunks = c->blocks = c->records = c->digest_all = 0;
+	c->unsure = false;
 	if (k == NULL) {
 		completion_fire(&c->done, -ERR_NOMEM);
 		return;
@@ -219,6 +223,10 @@ static int opened(struct checking *k)
 		say(k, CHECK_NOTE,
 		    "superblock: %u of %u copies are good and equal; opening for writing repairs them",
 		    supers_good_copies(k->s->supers), SUPER_COPIES);
+	if (supers_good_floors(k->s->supers) < SUPER_COPIES)
+		say(k, CHECK_NOTE,
+		    "floors: %u of %u copies are good; opening for writing repairs them",
+		    supers_good_floors(k->s->supers), SUPER_COPIES);
 	k->pages_seen = calloc(pages / 8 + 1, 1);
 	k->chunks_seen = calloc(pages / CHUNK_BLOCKS / 8 + 1, 1);
 	k->arena = aligned_alloc(PAGE_BYTES,
@@ -250,14 +258,14 @@ static void journal_begin(struct checking *k)
 	k->jr.lsn = st.trim;
 }
 
-/* CK4: what is in the journal counts, committed or not yet. */
+/* CK4: what is in the journal counts, committed or not yet.  Leaks are of what an opening finds. */
 static void journal_end(struct checking *k)
 {
 	struct replica_status st;
 	int rc;
 
 	replica_status(k->r, &st);
-	rc = st.has_hole ? 0 : replica_commit(k->r, st.tail);
+	rc = st.has_hole || k->c->leaks != NULL ? 0 : replica_commit(k->r, st.tail);
 	if (rc < 0)
 		say(k, CHECK_NOTE,
 		    "group %s: the journal does not fit memory: its digest is not of its end",
@@ -671,18 +679,24 @@ static void unit_compare(struct checking *k, uint64_t at, uint64_t unit_bytes)
 	const uint8_t *bits = page ? k->pages_seen : k->chunks_seen;
 	uint64_t i = at / unit_bytes;
 	uint32_t count = space_refs(k->s->space, at), is = 0;
+	bool unsure;
 
 	if ((bits[i / 8] >> i % 8 & 1) != 0)
 		is = 1 + refs_extra(page ? &k->pages_more : &k->chunks_more,
 				    (uint32_t)(i / REFS_PER_SLOT), (uint32_t)(i % REFS_PER_SLOT));
 	if (count == is || count == 0)
 		return; /* in use and marked free: said where it was found */
+	if (is < count && k->c->leaks != NULL &&
+	    leaks_add(k->c->leaks, &(struct leak){at, count, is, page}) < 0)
+		say(k, CHECK_BAD, "no memory to note what is leaked");
+	unsure = k->c->unsure || is > count;
 	if (is == 0)
 		say(k, CHECK_BAD, "%s at %" PRIu64 " is marked used and nothing refers to it",
 		    page ? "page" : "chunk", at);
 	else
 		say(k, CHECK_BAD, "%s at %" PRIu64 " is referred to %u times, its count says %u",
 		    page ? "page" : "chunk", at, is, count);
+	k->c->unsure = unsure; /* what is counted too often says nothing of what is reached */
 }
 
 static void unreached(struct checking *k)

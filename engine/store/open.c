@@ -18,6 +18,7 @@
 #include "engine/port/random.h"
 #include "engine/store/checkpoint.h"
 #include "engine/store/fold.h"
+#include "engine/store/leaks.h"
 #include "engine/store/map_edit.h"
 #include "engine/store/root_codec.h"
 #include "engine/store/snapshot_state.h"
@@ -133,6 +134,9 @@ static int phase_step(struct store_opening *o)
 		if (rc < 0)
 			return rc;
 		space_recovery_end(o->s->space); /* O1 */
+		if (o->s->opts.leaks != NULL &&
+		    (rc = leaks_drop(o->s->opts.leaks, o->s->space)) < 0)
+			return rc;
 		o->phase = OPEN_INCARNATION;
 		return raise_incarnation(o);
 	case OPEN_INCARNATION:

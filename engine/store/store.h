@@ -39,7 +39,8 @@ struct store_opts {
 	uint32_t
 		disk_stall_ms; /* a journal write or flush that takes longer fails the store; 0: never */
 	bool read_only;	       /* inspect and check: writes nothing, recovers in memory */
-	uint32_t mutant;       /* seeded bug for tests (enum store_mutant), 0 in products */
+	const struct leaks *leaks; /* references that nobody holds, to be dropped; NULL (leaks.h) */
+	uint32_t mutant;	   /* seeded bug for tests (enum store_mutant), 0 in products */
 };
 
 /* Seeded bugs: only tests set one; each must be found by the simulator (tests/sim/README.md). */

@@ -63,6 +63,7 @@ struct supers {
 	uint64_t sequence_seen; /* U3 */
 	uint64_t region_bytes;	/* disk size that region places are computed from */
 	uint32_t good;
+	const char *faults[SUPER_COPIES]; /* as loaded */
 
 	struct op op;
 	enum supers_phase phase;
@@ -240,6 +241,17 @@ const struct disk_super *supers_content(const struct supers *su)
 uint32_t supers_good_copies(const struct supers *su)
 {
 	return su->good;
+}
+
+uint32_t supers_good_floors(const struct supers *su)
+{
+	return su->floor_good;
+}
+
+const char *supers_copy_fault(const struct supers *su, uint32_t copy)
+{
+	assert(copy < SUPER_COPIES);
+	return su->faults[copy];
 }
 
 static int load_step(struct supers *su, int rc)
@@ -474,6 +486,11 @@ static int load_pick(struct supers *su)
 	}
 	su->content = su->images[best];
 	su->good = votes;
+	for (uint32_t i = 0; i < SUPER_COPIES; i++)
+		su->faults[i] = state[i] == -ERR_IO			    ? "cannot be read"
+				: state[i] < 0				    ? "damaged"
+				: super_equal(&su->images[i], &su->content) ? NULL
+									    : "of another time";
 	if (super_disk_bytes(&su->content) > su->opts.disk->bytes) {
 		log_error(su->opts.env->log, "store", "%s has %llu bytes, its store needs %llu",
 			  su->opts.disk->name, (unsigned long long)su->opts.disk->bytes,
@@ -730,6 +747,33 @@ static bool floor_raise(uint64_t *at, uint64_t to)
 	return true;
 }
 
+/* Room for one more who waits? */
+static bool waits_room(struct supers *su)
+{
+	uint32_t max = su->waits.max + FLOOR_WAIT_STEP;
+	struct completion **more;
+
+	if (su->waits.count < su->waits.max)
+		return true;
+	more = realloc(su->waits.done, max * sizeof(struct completion *));
+	if (more == NULL)
+		return false;
+	su->waits.done = more;
+	su->waits.max = max;
+	return true;
+}
+
+void supers_settle(struct supers *su, struct completion *done)
+{
+	assert(su->phase == SUPERS_IDLE && !su->opts.read_only);
+	if (!waits_room(su)) {
+		completion_fire(done, -ERR_NOMEM);
+		return;
+	}
+	su->waits.done[su->waits.count++] = done;
+	op_wake(&su->floor_op);
+}
+
 void supers_floor_set(struct supers *su, const struct uuid *group, const struct store_floor *floor,
 		      struct completion *done)
 {
@@ -740,17 +784,9 @@ void supers_floor_set(struct supers *su, const struct uuid *group, const struct 
 		completion_fire(done, su->failed ? -ERR_FAILED : -ERR_READONLY);
 		return;
 	}
-	if (su->waits.count == su->waits.max) {
-		uint32_t max = su->waits.max + FLOOR_WAIT_STEP;
-		struct completion **more =
-			realloc(su->waits.done, max * sizeof(struct completion *));
-
-		if (more == NULL) {
-			completion_fire(done, -ERR_NOMEM);
-			return;
-		}
-		su->waits.done = more;
-		su->waits.max = max;
+	if (!waits_room(su)) {
+		completion_fire(done, -ERR_NOMEM);
+		return;
 	}
 	if (e == su->floors + su->floor_count || !uuid_equal(&e->group, group)) {
 		if (su->floor_count == FLOORS_MAX) {

@@ -41,6 +41,13 @@ void supers_format(struct supers *su, const struct disk_super *content, struct c
 const struct disk_super *supers_content(const struct supers *su);
 /* How many copies were good when loaded, for reports. */
 uint32_t supers_good_copies(const struct supers *su);
+/* The same of the floors' newest slot, as loaded. */
+uint32_t supers_good_floors(const struct supers *su);
+/* What a copy was when loaded: NULL: good and of the content; else a word or two for a report. */
+const char *supers_copy_fault(const struct supers *su, uint32_t copy);
+/* done when the floors that a load found in too few copies, and all that were set, are durable:
+ * 0, -ERR_NOMEM, -ERR_FAILED. */
+void supers_settle(struct supers *su, struct completion *done);
 
 /* Write `content` (sequence is set here) to two copies, then to the other two, each verified by
  * reading it back.  A crash leaves two equal copies of the old or of the new.  done: 0, -ERR_IO. */

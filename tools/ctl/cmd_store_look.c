@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tools/ctl/cmd_store_look.c
- * Purpose.     `store check` and `store inspect`: read a store without a daemon, and write nothing.
+ * Purpose.     `store check` and `store inspect`: read a store without a daemon, and write nothing but
+ *              what --repair asks for.
  * Limits.      LINES_MAX lines of each kind are kept for the document; all of them are counted.
  */
 #include <stdlib.h>
@@ -16,12 +17,14 @@
 #include "tools/ctl/offline.h"
 
 #define LINES_MAX 10000u
-#define KINDS 3u /* enum check_line */
+#define KINDS 4u /* enum check_line */
 
 struct look {
 	const struct ctl *ctl;
 	char **lines[KINDS];
 	uint32_t count[KINDS];
+	bool repair;
+	uint64_t repaired;
 };
 
 /* In tables lines are told as they come; for a document they are kept. */
@@ -30,7 +33,11 @@ static void look_report(void *ctx, enum check_line kind, const char *line)
 	struct look *l = ctx;
 
 	if (!l->ctl->json) {
-		printf("%s%s\n", kind == CHECK_BAD ? "BAD " : "", line);
+		printf("%s%s\n",
+		       kind == CHECK_BAD      ? "BAD "
+		       : kind == CHECK_REPAIR ? "REPAIR "
+					      : "",
+		       line);
 		return;
 	}
 	if (l->count[kind] == LINES_MAX)
@@ -104,6 +111,10 @@ static void check_json(const char *path, const struct look *l, const struct stor
 	}
 	lines_json(&j, "problems", l, CHECK_BAD);
 	lines_json(&j, "notes", l, CHECK_NOTE);
+	if (l->repair) {
+		json_number(&j, "repaired", l->repaired);
+		lines_json(&j, "repairs", l, CHECK_REPAIR);
+	}
 	json_close_object(&j);
 	json_end(&j);
 }
@@ -129,29 +140,47 @@ static int look_unopened(const struct ctl *ctl, const char *path, int rc)
 			path, err_text(rc));
 }
 
+static int check_repair(struct offline *o, struct look *l)
+{
+	struct store_repair q = {.report = look_report, .ctx = l};
+	int rc;
+
+	offline_arm(o, &q.done);
+	store_check_repair(o->env, o->disk, &q);
+	rc = offline_wait(o, &q.done);
+	l->repaired = q.repaired;
+	return rc;
+}
+
 int cmd_store_check(struct ctl *ctl, int argc, char **argv)
 {
-	const char *path;
+	const char *path, *what = "checking";
 	struct store_check c = {.report = look_report};
-	const struct opt opts[] = {{"--digest", NULL, &c.digest, false},
-				   {"--repair", NULL, NULL, true},
-				   {NULL, NULL, NULL, false}};
-	struct uring_disk_options disk = {.read_only = true};
 	struct look look = {.ctl = ctl};
+	const struct opt opts[] = {{"--digest", NULL, &c.digest, false},
+				   {"--repair", NULL, &look.repair, false},
+				   {NULL, NULL, NULL, false}};
+	struct uring_disk_options disk = {0};
 	struct offline o;
 	int rc = ctl_parse(ctl, argc, argv, opts, 1, 1, &path);
 
 	if (rc != 0)
 		return rc;
+	disk.read_only = !look.repair;
 	rc = offline_open(&o, path, &disk);
 	if (rc < 0)
 		return look_unopened(ctl, path, rc);
 	c.ctx = &look;
-	offline_arm(&o, &c.done);
-	store_check(o.env, o.disk, &c);
-	rc = offline_wait(&o, &c.done);
+	rc = look.repair ? check_repair(&o, &look) : 0;
+	if (rc < 0) {
+		what = "repairing";
+	} else {
+		offline_arm(&o, &c.done);
+		store_check(o.env, o.disk, &c);
+		rc = offline_wait(&o, &c.done);
+	}
 	if (rc < 0)
-		rc = ctl_fail(ctl, CTL_FAILED, err_admin_code(rc), "", "checking %s: %s", path,
+		rc = ctl_fail(ctl, CTL_FAILED, err_admin_code(rc), "", "%s %s: %s", what, path,
 			      err_text(rc));
 	else
 		rc = check_told(ctl, path, &look, &c);
