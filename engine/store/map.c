@@ -89,6 +89,28 @@ int map_forget(struct map *m)
 	return 0;
 }
 
+uint64_t map_hole_end(const struct map *m, uint64_t leaf_no)
+{
+	const struct cpage *p = m->root_page;
+
+	if (!map_covers(m, leaf_no))
+		return UINT64_MAX;
+	if (p == NULL)
+		return m->root.address == DISK_NONE ? UINT64_MAX : leaf_no;
+	for (uint32_t level = m->depth; level > 0 && !p->loading; level--) {
+		uint32_t shift = (level - 1) * MAP_FAN_SHIFT;
+		uint64_t below = leaf_no >> shift;
+		const struct cpage *child = cache_find(m->cache, m, level - 1, below);
+
+		if (child == NULL)
+			return inner_of(p)->entries[below % MAP_FAN].address == DISK_NONE
+				       ? (below + 1) << shift
+				       : leaf_no;
+		p = child;
+	}
+	return leaf_no;
+}
+
 uint64_t map_used_bytes(const struct map *m)
 {
 	return m->used_blocks * BLOCK_BYTES;

@@ -74,6 +74,10 @@ MUST_CHECK int map_root_share(struct map *m, struct volume_root *ret);
  */
 MUST_CHECK int map_discard_next(struct map *m, struct leaf_load *load);
 
+/* The first leaf from leaf_no on that may have content, as far as pages in memory tell: maybe beyond the
+ * end of the volume; leaf_no itself when it has some, or is not known to have none. */
+uint64_t map_hole_end(const struct map *m, uint64_t leaf_no);
+
 /* Is it a block of zeroes, whose checksum is crc? */
 bool block_is_zeroes(const uint8_t *data, uint32_t crc);
 

@@ -23,6 +23,7 @@
 #include "engine/store/map_edit.h"
 #include "engine/store/record.h"
 #include "engine/store/rewrite.h"
+#include "engine/store/scrub.h"
 #include "engine/store/stall.h"
 #include "engine/store/store_state.h"
 
@@ -130,6 +131,8 @@ int store_create_parts(struct store *s)
 		rc = import_pool_open(s, &s->import_pool);
 	if (rc == 0)
 		rc = rewrites_open(s, &s->rewrites);
+	if (rc == 0)
+		rc = scrub_open(s, &s->scrub);
 	return rc;
 }
 
@@ -147,6 +150,7 @@ void store_free(struct store **sp)
 	if (s->cache != NULL)
 		s->cache->closing = true;
 	import_pool_close(&s->import_pool);
+	scrub_close(&s->scrub, s->abandoned);
 	rewrites_close(&s->rewrites);
 	fold_close(&s->fold);
 	checkpoint_close(&s->checkpoint);
@@ -211,7 +215,7 @@ static void closing_step(struct op *op)
 		return; /* wait: the part */
 	switch (c->phase) {
 	case CLOSE_QUIET:
-		if (!growing_is_idle(s, op) || !replicas_are_idle(s, op))
+		if (!growing_is_idle(s, op) || !scrub_is_idle(s, op) || !replicas_are_idle(s, op))
 			return; /* wait: their I/O */
 		c->phase = CLOSE_CHECKPOINT;
 		completion_arm(&c->part, op, 1);

@@ -18,6 +18,7 @@ struct stall_watch;
 struct growing;
 struct import_pool;
 struct rewrites;
+struct scrub;
 struct store_opening;
 struct index_item;
 
@@ -61,6 +62,7 @@ struct store {
 	struct checkpoint *checkpoint;
 	struct fold *fold;
 	struct rewrites *rewrites;
+	struct scrub *scrub;
 	struct stall_watch *stall;
 
 	struct list entries;

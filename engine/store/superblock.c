@@ -774,6 +774,22 @@ void supers_settle(struct supers *su, struct completion *done)
 	op_wake(&su->floor_op);
 }
 
+void supers_floors_again(struct supers *su, struct completion *done)
+{
+	int rc = su->failed	      ? -ERR_FAILED
+		 : su->opts.read_only ? -ERR_READONLY
+		 : !waits_room(su)    ? -ERR_NOMEM
+				      : 0;
+
+	if (rc < 0) {
+		completion_fire(done, rc);
+		return;
+	}
+	su->floor_dirty = true;
+	su->waits.done[su->waits.count++] = done;
+	op_wake(&su->floor_op);
+}
+
 void supers_floor_set(struct supers *su, const struct uuid *group, const struct store_floor *floor,
 		      struct completion *done)
 {

@@ -59,6 +59,8 @@ void supers_signpost(struct supers *su, uint64_t disk_bytes, struct completion *
 void supers_floor_get(const struct supers *su, const struct uuid *group, struct store_floor *ret);
 void supers_floor_set(struct supers *su, const struct uuid *group, const struct store_floor *floor,
 		      struct completion *done);
+/* Write the floors as they are into the slot whose turn it is: after two of these every copy is new. */
+void supers_floors_again(struct supers *su, struct completion *done);
 uint32_t supers_floor_count(const struct supers *su);
 void supers_floor_at(const struct supers *su, uint32_t index, struct uuid *ret_group,
 		     struct store_floor *ret);
