@@ -228,6 +228,17 @@ static void role_change(struct session *s, enum request_kind kind, const char *g
 	change_submit(s);
 }
 
+static void scrub(struct session *s, const Adm__Scrub *m, uint32_t timeout_ms)
+{
+	struct conductor_request *r = change_new(s, REQUEST_SCRUB, timeout_ms);
+
+	if (m->group[0] != '\0' && !name_ok(s, "group", m->group))
+		return;
+	fill(r->group.name, sizeof(r->group.name), m->group);
+	r->all = m->group[0] == '\0';
+	change_submit(s);
+}
+
 /* Ask the primary, or wait: what else a person can do. */
 static const char *change_hint(int rc)
 {
@@ -270,6 +281,22 @@ static void answer_made(struct session *s)
 	session_answer(s, &response);
 }
 
+static void answer_scrubbed(struct session *s)
+{
+	Adm__Response response = ADM__RESPONSE__INIT;
+	Adm__ScrubReply reply = ADM__SCRUB_REPLY__INIT;
+	const struct scrub_result *n = &s->change.scrub;
+
+	reply.bytes = n->bytes;
+	reply.bad = n->bad;
+	reply.repaired = n->repaired;
+	reply.unrepairable = n->unrepairable;
+	response.id = s->id;
+	response.body_case = ADM__RESPONSE__BODY_SCRUB;
+	response.scrub = &reply;
+	session_answer(s, &response);
+}
+
 void command_changed(struct session *s)
 {
 	int rc = s->change.done.rc;
@@ -279,6 +306,8 @@ void command_changed(struct session *s)
 	if (rc == 0 &&
 	    (s->change.kind == REQUEST_SNAPSHOT_CREATE || s->change.kind == REQUEST_ROLLBACK))
 		answer_made(s);
+	else if (rc == 0 && s->change.kind == REQUEST_SCRUB)
+		answer_scrubbed(s);
 	else if (rc == 0)
 		answer_done(s);
 	else
@@ -523,6 +552,9 @@ void command_run(struct session *s, const Adm__Request *m)
 		return;
 	case ADM__REQUEST__COMMAND_DIFF:
 		look_diff(s, m->diff);
+		return;
+	case ADM__REQUEST__COMMAND_SCRUB:
+		scrub(s, m->scrub, m->timeout_ms);
 		return;
 	case ADM__REQUEST__COMMAND_OTHER:
 		session_refuse(s, -ERR_UNSUPPORTED, "", "%.80s is not available in this version",

@@ -141,6 +141,7 @@ static void groups_write(struct text *t, struct conductor *c)
 
 static void store_write(struct text *t, const struct conductor *c, const struct store *store)
 {
+	struct scrub_status scrub;
 	struct store_status st;
 
 	store_status(store, &st);
@@ -152,6 +153,8 @@ static void store_write(struct text *t, const struct conductor *c, const struct 
 	metric_number(t, METRIC_STORE_ROOM, store_room(store));
 	metric_number(t, METRIC_STORE_SIZE, st.bytes);
 	metric_number(t, METRIC_STORE_FAILED, st.failed);
+	conductor_scrub_status(c, &scrub);
+	metric_number(t, METRIC_SCRUB_LAST, scrub.last_success_s);
 	metric_number(t, METRIC_INDEX_ENTRIES, st.index_entries);
 }
 

@@ -79,6 +79,7 @@ struct config {
 	struct config_share journal;
 	uint64_t memory_bytes;
 	uint32_t threads; /* 0: auto */
+	uint64_t scrub_bytes_s;
 	struct config_timers timers;
 	uint32_t log_level;
 	uint32_t log_format;

@@ -160,6 +160,7 @@ static int site_open_conductor(struct site *s)
 				    .store = s->store,
 				    .authority = s->authority,
 				    .groups_max = s->o.groups_max != 0 ? s->o.groups_max : 256,
+				    .scrub_bytes_s = s->o.scrub_bytes_s,
 				    .site_op = &s->op,
 				    .mutant = s->o.rules_mutant};
 

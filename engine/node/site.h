@@ -33,6 +33,7 @@ struct site_opts {
 	uint32_t nbd_listen_count;
 	uint32_t nbd_connections_max;	    /* 0: default */
 	uint32_t groups_max;		    /* 0: 256 */
+	uint64_t scrub_bytes_s;		    /* 0: default */
 	struct mailbox *inbox, *outbox;	    /* to and from the quorum member; NULL: a site alone */
 	struct disk *alone_disk;	    /* site alone: the authority's file */
 	bool alone_format;		    /* it was just made */

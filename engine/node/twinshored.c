@@ -182,6 +182,7 @@ static void daemon_site_opts(struct daemon *d, struct site_opts *o)
 					      c->timers.lease_ms,     c->timers.grace_ms,
 					      c->timers.hold_down_ms, c->timers.suspend_max_ms};
 	o->store.memory_bytes = c->memory_bytes / 2;
+	o->scrub_bytes_s = c->scrub_bytes_s;
 	o->store.disk_stall_ms = c->timers.disk_stall_ms;
 	o->store.journal_percent = c->journal.percent;
 	if (c->journal.bytes !=

@@ -62,7 +62,8 @@ int conductor_open(struct env *env, const struct conductor_opts *opts, struct co
 		c->peers[c->peer_count++] =
 			(struct conductor_peer){.site = c->sites[i].id, .lost_at = c->boot};
 	}
-	if (repairs_open(c) < 0) {
+	if (scrubs_open(c) < 0 || repairs_open(c) < 0) {
+		free(c->scrubs);
 		free(c);
 		return -ERR_NOMEM;
 	}
@@ -119,6 +120,7 @@ void conductor_abandon(struct conductor **cp)
 		group_free(container_of(n, struct group, link));
 	op_unqueue(&c->op);
 	free(c->repairs);
+	free(c->scrubs);
 	free(c);
 }
 
@@ -159,6 +161,7 @@ static void conductor_step(struct op *op)
 	conductor_failure(c);
 	repairs_tell(c);
 	older_progress(c);
+	scrubs_progress(c);
 	if (c->repl != NULL) {
 		conductor_peers(c);
 		conductor_links(c);
@@ -497,7 +500,7 @@ static void conductor_wake_groups(struct conductor *c)
 static void conductor_stop_progress(struct conductor *c)
 {
 	bool open = false;
-	bool busy = c->attached != 0 || !list_empty(&c->requests) ||
+	bool busy = c->attached != 0 || !list_empty(&c->requests) || !scrubs_are_idle(c) ||
 		    (c->older && completion_armed(&c->older_done));
 
 	LIST_FOR_EACH(n, &c->groups) {

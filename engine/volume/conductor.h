@@ -10,6 +10,7 @@
 #include "engine/base/uuid.h"
 #include "engine/port/env.h"
 #include "engine/store/replica.h"
+#include "engine/store/scrub.h"
 
 struct authority;
 struct repl;
@@ -34,8 +35,9 @@ struct conductor_opts {
 	struct store *store;
 	struct authority *authority;
 	uint32_t groups_max;
-	struct op *site_op; /* woken when the store turns out to be an older one; may be NULL */
-	uint32_t mutant;    /* enum rules_mutant; 0 in products */
+	uint64_t scrub_bytes_s; /* a scrub reads at most so much per second; 0: 64 MiB */
+	struct op *site_op;	/* woken when the store turns out to be an older one; may be NULL */
+	uint32_t mutant;	/* enum rules_mutant; 0 in products */
 };
 
 /* The conductor owns the repl object of the site (opened by conductor_set_repl before start). */
@@ -95,6 +97,7 @@ enum request_kind {
 	REQUEST_STORE_GROW, /* bytes; of this site alone, needs no group and no quorum */
 	REQUEST_SWITCHOVER, /* group or all; site: nothing is lost; -ERR_BUSY: not now, it stays */
 	REQUEST_FAILOVER,   /* group; site, which is this one */
+	REQUEST_SCRUB,	    /* group or all; at any site; joins one that is under way */
 };
 
 struct snapshot_spec {
@@ -116,8 +119,9 @@ struct conductor_request {
 	struct volume_create_spec volume;
 	uint64_t bytes; /* STORE_GROW: 0: what the disk has */
 	struct snapshot_spec snapshot;
+	struct scrub_result scrub;	    /* SCRUB: out */
 	char site[SITE_NAME_BYTES_MAX + 1]; /* SWITCHOVER, FAILOVER: which shall be primary */
-	bool all;			    /* SWITCHOVER: every group that is primary here */
+	bool all; /* SWITCHOVER: every group that is primary here; SCRUB: every group */
 	bool force;
 	bool set_on_peer_loss, set_min_isr; /* GROUP_SET: which fields of `group` count */
 	bool set_on_full, set_history;
@@ -205,6 +209,13 @@ const char *conductor_site_name(const struct conductor *c, uint32_t site); /* "?
 /* The store has no room for new data: writes are answered -ERR_FULL, or wait (--on-full stop). */
 bool conductor_store_is_full(const struct conductor *c);
 const char *conductor_room_word(const struct conductor *c); /* ok, low, little, full */
+
+struct scrub_status {
+	bool running;
+	uint64_t
+		last_success_s; /* wall clock, of the last pass over all groups; 0: none since the start */
+};
+void conductor_scrub_status(const struct conductor *c, struct scrub_status *ret);
 
 /* --- events (INTERFACE.md section 3): numbered, the last EVENTS_KEPT are kept in memory --- */
 #define EVENTS_KEPT 1024u

@@ -176,6 +176,7 @@ struct conductor {
 	struct timer ping;
 	struct room room;
 	struct repairs *repairs;
+	struct scrubs *scrubs;
 	struct list requests;
 	struct event events[EVENTS_KEPT];
 	uint64_t event_seq;
@@ -238,6 +239,11 @@ void room_poll(struct conductor *c);
 MUST_CHECK int repairs_open(struct conductor *c);
 void repairs_close(struct conductor *c); /* conductor_close: what is asked ends; memory stays */
 void repairs_tell(struct conductor *c);
+
+/* scrub.c */
+MUST_CHECK int scrubs_open(struct conductor *c);
+void scrubs_progress(struct conductor *c);
+bool scrubs_are_idle(const struct conductor *c);
 
 /* volume.c */
 void volume_revoke(struct volume *v);

@@ -76,6 +76,7 @@ static void request_step(struct op *op)
 				r->text, sizeof(r->text),
 				"no answer in time: the change may still happen; see 'twinshore status'");
 		rc = s->phase == REQ_NEW && r->kind != REQUEST_STORE_GROW &&
+				     r->kind != REQUEST_SCRUB &&
 				     !authority_has_quorum(r->c->authority)
 			     ? -ERR_NO_QUORUM
 			     : -ERR_TIMEOUT;
@@ -114,6 +115,8 @@ static int request_run(struct conductor_request *r)
 		return request_switchover(r);
 	case REQUEST_FAILOVER:
 		return request_failover(r);
+	case REQUEST_SCRUB:
+		return request_scrub(r);
 	}
 	UNREACHABLE("request kind");
 }

@@ -15,6 +15,7 @@ struct request_state {
 	struct uuid uuid; /* of the group or snapshot it makes */
 	struct lsn end;
 	uint64_t epoch; /* in which `end` is a position; the one that shall end (request_role.c) */
+	uint64_t pass;	/* of the scrub that answers it */
 	/* request_snap.c */
 	struct uuid snapshot;
 	struct snapshot *held;
@@ -42,6 +43,9 @@ uint32_t request_site_named(const struct conductor *c, const char *name); /* sit
 /* request_role.c: who is primary */
 MUST_CHECK int request_switchover(struct conductor_request *r);
 MUST_CHECK int request_failover(struct conductor_request *r);
+
+/* scrub.c */
+MUST_CHECK int request_scrub(struct conductor_request *r);
 
 /* request_snap.c: snapshots, rollbacks, clones */
 MUST_CHECK int request_snapshot(struct conductor_request *r);

@@ -7,6 +7,7 @@ usage: repair_test.py BUILD
 Blocks are found in the store files by their content, so the test knows nothing of the format: every copy
 of a block that lies in a file is damaged.
 """
+import json
 import os
 import random
 import subprocess
@@ -52,6 +53,15 @@ def qemu_io(c, site, command):
     return r.returncode == 0 and "failed" not in r.stdout + r.stderr
 
 
+def scrub(c, site):
+    """Exit status and what was found, at one site."""
+    r = subprocess.run([c.bin("twinshore"), "--admin", c.path(site, "admin"), "--json", "--timeout", "120s", "scrub", "pg"],
+                       capture_output=True, text=True, timeout=150, check=False)
+    if not r.stdout:
+        raise Failed(f"scrub at {site}: {r.stderr}")
+    return r.returncode, json.loads(r.stdout)
+
+
 def run(c):
     content = random.Random(7).randbytes(BLOCKS * BLOCK)
     blocks = [content[i:i + BLOCK] for i in range(0, len(content), BLOCK)]
@@ -86,6 +96,17 @@ def run(c):
         raise Failed(f"{repairs} repairs were counted for {len(half)} blocks")
     print(f"{n} places damaged at {site}: {int(repairs)} blocks repaired, {int(errors)} checksum errors at first")
 
+    rest = set(blocks[1::2])
+    wait_for("all is folded at the other site", 60, lambda: c.metric(other, r'twinshore_group_fold_bytes\{group="pg"\}') ==
+             c.metric(site, r'twinshore_group_commit_bytes\{group="pg"\}'))
+    rot(c.path(other, "store"), rest)
+    rc, found = scrub(c, other)
+    print(f"scrub at {other}, {len(rest)} blocks damaged: {found}")
+    if rc != 0 or found["bytes"] < len(content) or found["bad"] < len(rest) or found["repaired"] != found["bad"]:
+        raise Failed(f"the scrub at {other} did not repair what nobody had read: {rc} {found}")
+    if places(c.path(other, "store"), rest) != rest:
+        raise Failed("the scrub did not write every block again")
+
     bad = {blocks[5]}
     for s in SITES:
         rot(c.path(s, "store"), bad)
@@ -93,6 +114,9 @@ def run(c):
         raise Failed("a block that is bad at both sites was read")
     if not qemu_io(c, site, f"read {6 * BLOCK} {BLOCK}"):
         raise Failed("its neighbour cannot be read")
+    rc, found = scrub(c, site)
+    if rc != 1 or found["unrepairable"] != 1 or found["repaired"] + 1 != found["bad"]:
+        raise Failed(f"a scrub of a block that nobody has: {rc} {found}")
     events = c.sh([c.bin("twinshore"), "--admin", c.path(site, "admin"), "--json", "events"], timeout=30)
     if "no peer has it" not in events:
         raise Failed(f"no event tells of the block that nobody has: {events[-500:]}")

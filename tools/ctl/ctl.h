@@ -83,6 +83,7 @@ int cmd_volume_create(struct ctl *ctl, int argc, char **argv);
 int cmd_volume_resize(struct ctl *ctl, int argc, char **argv);
 int cmd_volume_delete(struct ctl *ctl, int argc, char **argv);
 int cmd_store_grow(struct ctl *ctl, int argc, char **argv);
+int cmd_scrub(struct ctl *ctl, int argc, char **argv);
 int cmd_volume_list(struct ctl *ctl, int argc, char **argv);
 int cmd_snapshot_create(struct ctl *ctl, int argc, char **argv);
 int cmd_snapshot_list(struct ctl *ctl, int argc, char **argv);

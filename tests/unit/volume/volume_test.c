@@ -448,6 +448,87 @@ START_TEST(a_larger_store_has_room_for_what_was_held)
 }
 END_TEST
 
+static uint64_t used(struct vb *b)
+{
+	struct volume_status st;
+
+	ck_assert(conductor_volume_status(b->c, "g", 0, &st));
+	return st.used_bytes;
+}
+
+START_TEST(a_scrub_is_answered_when_everything_was_read)
+{
+	struct conductor_request one = {.kind = REQUEST_SCRUB, .group.name = "g"};
+	struct conductor_request all = {.kind = REQUEST_SCRUB, .all = true};
+	struct conductor_request none = {.kind = REQUEST_SCRUB, .group.name = "h"};
+	struct vb *b = vb_open(41, STORE_BYTES);
+	struct scrub_status st;
+	struct vb_client c;
+
+	vb_make(b, SMALL);
+	ck_assert_int_eq(vb_attach(b, "g/v", &c), 0);
+	memset(bytes_now, 7, 65536);
+	for (uint32_t i = 0; i < 8; i++)
+		ck_assert_int_eq(vb_io(b, &c, VOLUME_WRITE, i * 65536, 65536, bytes_now), 0);
+	fake_run_for(b->f, 5 * SEC_NS); /* folded */
+	ck_assert_int_eq(vb_request(b, &none), -ERR_NOT_FOUND);
+	ck_assert_int_eq(vb_request(b, &one), 0);
+	ck_assert_uint_eq(one.scrub.bytes, used(b));
+	ck_assert_uint_ge(one.scrub.bytes, 8 * 65536);
+	ck_assert_uint_eq(one.scrub.bad, 0);
+	conductor_scrub_status(b->c, &st);
+	ck_assert_uint_eq(st.last_success_s, 0); /* of one group only */
+	ck_assert_int_eq(vb_request(b, &all), 0);
+	ck_assert_uint_eq(all.scrub.bytes, one.scrub.bytes);
+	conductor_scrub_status(b->c, &st);
+	ck_assert(!st.running && st.last_success_s > 0);
+	vb_detach(&c);
+	vb_shut(b);
+	vb_close(&b);
+}
+END_TEST
+
+/* Six hours after the start, without anybody asking; and a stop does not wait for its end. */
+START_TEST(a_site_scrubs_by_itself)
+{
+	struct vb *b = vb_open(42, STORE_BYTES);
+	struct scrub_status st;
+
+	vb_make(b, SMALL);
+	fake_run_for(b->f, 5 * 3600 * SEC_NS);
+	conductor_scrub_status(b->c, &st);
+	ck_assert(!st.running && st.last_success_s == 0);
+	fake_run_for(b->f, 3600 * SEC_NS + 10 * SEC_NS);
+	conductor_scrub_status(b->c, &st);
+	ck_assert(!st.running && st.last_success_s > 0);
+	vb_shut(b);
+	vb_close(&b);
+}
+END_TEST
+
+START_TEST(a_stop_ends_a_scrub)
+{
+	struct conductor_request one = {.kind = REQUEST_SCRUB, .group.name = "g"};
+	struct vb *b = vb_open(43, STORE_BYTES);
+	struct vb_client c;
+	struct fake_wait wait;
+
+	vb_make(b, SMALL);
+	ck_assert_int_eq(vb_attach(b, "g/v", &c), 0);
+	memset(bytes_now, 7, 65536);
+	for (uint32_t i = 0; i < 8; i++)
+		ck_assert_int_eq(vb_io(b, &c, VOLUME_WRITE, i * 65536, 65536, bytes_now), 0);
+	vb_detach(&c);
+	fake_run_for(b->f, 5 * SEC_NS);
+	fake_arm_on(b->f->env, &wait, &one.done);
+	conductor_submit(b->c, &one);
+	fake_run_for(b->f, MS_NS / 2);
+	vb_shut(b);
+	ck_assert_int_le(fake_wait(b->f, &wait), 0);
+	vb_close(&b);
+}
+END_TEST
+
 /* 64 MiB with a quarter of journal: 30 MiB fit, and go on fitting however often they are written. */
 START_TEST(volumes_that_fit_whole_are_never_short_of_room)
 {
@@ -515,6 +596,9 @@ int main(void)
 	tcase_add_test(t, a_full_store_holds_writes_if_its_group_says_so_until_there_is_room);
 	tcase_add_test(t, writes_held_by_a_full_store_end_when_suspend_max_is_over);
 	tcase_add_test(t, a_larger_store_has_room_for_what_was_held);
+	tcase_add_test(t, a_scrub_is_answered_when_everything_was_read);
+	tcase_add_test(t, a_site_scrubs_by_itself);
+	tcase_add_test(t, a_stop_ends_a_scrub);
 	tcase_add_test(t, volumes_that_fit_whole_are_never_short_of_room);
 	tcase_add_test(t, a_conductor_that_was_never_started_stops);
 	suite_add_tcase(s, t);
