@@ -195,36 +195,67 @@ static void inspect_line(void *ctx, const char *line)
 	printf("%s\n", line);
 }
 
+struct inspect_target {
+	char group[NAME_BYTES_MAX + 1], volume[NAME_BYTES_MAX + 1];
+};
+
+/* The parts asked for; behind map a volume, and behind it a block.  0 or CTL_USAGE (told). */
+static int inspect_args(const struct ctl *ctl, const char **args, struct store_inspect *q,
+			struct inspect_target *t)
+{
+	for (uint32_t i = 0; args[i] != NULL; i++) {
+		uint32_t part = inspect_part(args[i]);
+		char *end;
+		int rc;
+
+		if (part == 0)
+			return ctl_usage(ctl, "'%.40s' is no part of a store", args[i]);
+		if (part != INSPECT_MAP || args[i + 1] == NULL ||
+		    strchr(args[i + 1], '/') == NULL) {
+			q->parts |= part;
+			continue;
+		}
+		rc = ctl_split(ctl, args[++i], t->group, t->volume);
+		if (rc != 0)
+			return rc;
+		q->group = t->group;
+		q->volume = t->volume;
+		if (args[i + 1] == NULL || inspect_part(args[i + 1]) != 0)
+			continue;
+		q->has_block = true;
+		q->block = strtoull(args[++i], &end, 10);
+		if (*end != 0 || args[i][0] < '0' || args[i][0] > '9')
+			return ctl_usage(ctl, "'%.40s' is not the number of a block", args[i]);
+	}
+	if (q->parts == 0 && q->group == NULL)
+		q->parts = INSPECT_ALL;
+	return 0;
+}
+
 int cmd_store_inspect(struct ctl *ctl, int argc, char **argv)
 {
 	const struct opt opts[] = {{NULL, NULL, NULL, false}};
 	struct uring_disk_options disk = {.read_only = true};
 	struct store_inspect q = {.json = ctl->json, .line = inspect_line};
-	const char *args[6] = {NULL};
+	const char *args[17] = {NULL};
+	struct inspect_target target;
 	struct offline o;
-	int rc = ctl_parse(ctl, argc, argv, opts, 1, 6, args);
+	int rc = ctl_parse(ctl, argc, argv, opts, 1, ARRAY_COUNT(args) - 1, args);
 
+	if (rc == 0)
+		rc = inspect_args(ctl, args + 1, &q, &target);
 	if (rc != 0)
 		return rc;
-	for (uint32_t i = 1; i < ARRAY_COUNT(args) && args[i] != NULL; i++) {
-		uint32_t part = inspect_part(args[i]);
-
-		if (part == 0)
-			return ctl_usage(
-				ctl,
-				"'%.40s' is none of superblock, segments, journal, map, groups",
-				args[i]);
-		q.parts |= part;
-	}
-	if (q.parts == 0)
-		q.parts = INSPECT_ALL;
 	rc = offline_open(&o, args[0], &disk);
 	if (rc < 0)
 		return look_unopened(ctl, args[0], rc);
 	offline_arm(&o, &q.done);
 	store_inspect(o.env, o.disk, &q);
 	rc = offline_wait(&o, &q.done);
-	if (rc < 0)
+	if (rc == -ERR_NOT_FOUND)
+		rc = ctl_fail(ctl, CTL_NOT_FOUND, err_admin_code(rc), "", "%s has no volume %s/%s",
+			      args[0], target.group, target.volume);
+	else if (rc < 0)
 		rc = ctl_fail(ctl, CTL_FAILED, err_admin_code(rc), "", "opening the store %s: %s",
 			      args[0], err_text(rc));
 	offline_close(&o);

@@ -122,7 +122,7 @@ START_TEST(floor_that_is_not_durable_is_found)
 END_TEST
 
 struct text {
-	char data[65536];
+	char data[1 << 20];
 	uint32_t used;
 	int depth;
 };
@@ -140,7 +140,10 @@ static void line_keep(void *ctx, const char *line)
 
 START_TEST(inspect_tells_every_part_as_text_and_json)
 {
-	static const char *const words[] = {"superblock", "segments", "journal", "map", "groups"};
+	static const char *const words[] = {
+		"superblock", "floors",		"segments",	"bitmaps",    "refs",	 "journal",
+		"map",	      "groups",		"volumes",	"snapshots",  "records", "pages",
+		"leaf",	      "payload_blocks", "root_address", "used_blocks"};
 	struct rb *b = rb_open(5, 0);
 	static struct text t;
 	struct fake_wait wait;
@@ -148,18 +151,25 @@ START_TEST(inspect_tells_every_part_as_text_and_json)
 	ck_assert_int_eq(rb_start(b), 0);
 	rb_work(b, 100);
 	rb_settle(b);
+	replica_fold(b->r, fake_arm(b->f, &wait));
+	ck_assert_int_eq(fake_wait(b->f, &wait), 0);
 	store_close(&b->store, fake_arm(b->f, &wait));
 	ck_assert_int_eq(fake_wait(b->f, &wait), 0);
 	for (int json = 0; json < 2; json++) {
-		struct store_inspect q = {
-			.parts = INSPECT_ALL, .json = json != 0, .line = line_keep, .ctx = &t};
+		struct store_inspect q = {.parts = INSPECT_ALL | INSPECT_RECORDS,
+					  .group = "group",
+					  .volume = "v",
+					  .has_block = true,
+					  .json = json != 0,
+					  .line = line_keep,
+					  .ctx = &t};
 
 		memset(&t, 0, sizeof(t));
 		fake_arm_on(b->f->env, &wait, &q.done);
 		store_inspect(b->f->env, b->f->disk, &q);
 		ck_assert_int_eq(fake_wait(b->f, &wait), 0);
 		ck_assert_int_eq(t.depth, 0);
-		for (int i = 0; i < 5; i++)
+		for (size_t i = 0; i < ARRAY_COUNT(words); i++)
 			ck_assert_ptr_nonnull(strstr(t.data, words[i]));
 		ck_assert_uint_eq(inspect_part("nothing"), 0);
 		ck_assert_uint_eq(inspect_part("map"), INSPECT_MAP);
