@@ -13,6 +13,8 @@
  *              K4  Only after the superblock is durable: space is reusable, journals are trimmed.
  *              K5  Every tree is in each capture exactly once: under its replica, until the replica gives
  *                  everything back and its trees become ghosts.
+ *              K6  A snapshot is pinned only when the pages written for it have reached the disk: from then on
+ *                  they are read by address, through other maps than the one that has them in memory.
  * States.      IDLE -> GATE -> PAGES -> TABLES -> INDEX -> ROOT -> DRAIN -> FLUSH -> SUPER -> IDLE;
  *              stealing: IDLE -> STEAL -> IDLE.
  * Ownership.   Roots are malloced for one run (background work, not the data path).
@@ -240,6 +242,11 @@ static int phase_step(struct checkpoint *cp)
 			return rc;
 		if (++cp->level <= MAP_DEPTH_MAX)
 			return 0;
+		if (snapshots_marks_reached(cp->s) && !page_writer_idle(&cp->writer)) { /* K6 */
+			page_writer_push(&cp->writer);
+			cp->level = 0;
+			return 1; /* wait: pages; a resize may make more */
+		}
 		rc = capture_roots(cp);
 		if (rc == 0)
 			rc = assign_tables(cp);

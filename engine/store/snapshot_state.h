@@ -118,6 +118,8 @@ struct snapshot_capture {
 	uint32_t max, volume_max; /* while tables are read */
 };
 
+/* Some mark may be run now. */
+bool snapshots_marks_reached(struct store *s);
 /* Run the marks of all replicas. */
 void snapshots_run_marks(struct store *s);
 MUST_CHECK int snapshots_capture(struct store *s, struct snapshot_capture *ret);

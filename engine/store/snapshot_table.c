@@ -21,6 +21,17 @@
 
 _Static_assert(sizeof(((struct disk_snapshot *)0)->name) == NAME_BYTES_MAX + 1, "names");
 
+bool snapshots_marks_reached(struct store *s)
+{
+	LIST_FOR_EACH(link, &s->entries) {
+		const struct replica_entry *e = container_of(link, struct replica_entry, link);
+
+		if (!e->leaving && replica_mark_lsn(e->r).v <= e->folded.v)
+			return true;
+	}
+	return false;
+}
+
 void snapshots_run_marks(struct store *s)
 {
 	bool more = true;
