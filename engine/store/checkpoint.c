@@ -217,6 +217,22 @@ static void move(struct checkpoint *cp, enum checkpoint_phase to)
 	cp->phase = to;
 }
 
+/* Dirty pages of all levels: 0 when they are on their way, or on the disk where K6 asks for it. */
+static int step_levels(struct checkpoint *cp)
+{
+	for (; cp->level <= MAP_DEPTH_MAX; cp->level++) {
+		int rc = step_pages(cp);
+
+		if (rc != 0)
+			return rc;
+	}
+	if (!snapshots_marks_reached(cp->s) || page_writer_idle(&cp->writer))
+		return 0;
+	page_writer_push(&cp->writer);
+	cp->level = 0;
+	return 1; /* wait: pages; a resize may make more */
+}
+
 /* One phase: 0: go on with the next step; 1: wait; or an error. */
 static int phase_step(struct checkpoint *cp)
 {
@@ -237,16 +253,9 @@ static int phase_step(struct checkpoint *cp)
 		move(cp, CHECKPOINT_PAGES);
 		return 0;
 	case CHECKPOINT_PAGES:
-		rc = step_pages(cp);
+		rc = step_levels(cp);
 		if (rc != 0)
 			return rc;
-		if (++cp->level <= MAP_DEPTH_MAX)
-			return 0;
-		if (snapshots_marks_reached(cp->s) && !page_writer_idle(&cp->writer)) { /* K6 */
-			page_writer_push(&cp->writer);
-			cp->level = 0;
-			return 1; /* wait: pages; a resize may make more */
-		}
 		rc = capture_roots(cp);
 		if (rc == 0)
 			rc = assign_tables(cp);

@@ -16,6 +16,8 @@
  *                  forward only, but for a cut, which removes records beyond both.
  *              J7  low and end of the segments are monotonic along the chain, [low, end) are
  *                  disjoint and cover [trim, tail); what their records name is in that order, too.
+ *              J8  A segment that was opened because a control record had to go somewhere takes no writes
+ *                  until there is room in the share again: they cannot use up what deletes need.
  * States.      recovering -> closed tail -> open tail (first append) -> failed (store_fail).
  * Ownership.   A queued record holds one reference.
  * Failure.     Any failed write: store_fail; queued appends end with -ERR_FAILED.
@@ -196,6 +198,7 @@ static void segment_open(struct journal *j, uint32_t id)
 	s.named_end = j->names.tail;
 	journal_segment_append(j, &s);
 	j->tail_open = true;
+	j->control_only = false;
 	j->used = BLOCK_BYTES;
 	j->footer_used = 0;
 	j->next_id = id;
@@ -228,17 +231,19 @@ static bool fits(const struct journal *j, const struct record_view *v, uint32_t 
 /* Room for the record in the open segment, in a new one, or -ERR_JOURNAL_FULL. */
 static int make_room(struct journal *j, const struct record_view *v, uint32_t chunks)
 {
-	bool is_control = v->type != RECORD_WRITE;
+	bool is_control = v->type != RECORD_WRITE, beyond = false;
 	uint32_t id;
 	int rc;
 
-	if (fits(j, v, chunks, JOURNAL_CONTROL_RESERVE_BYTES))
+	j->control_only = j->control_only && !space_journal_room(j->o.space); /* J8 */
+	if ((is_control || !j->control_only) && fits(j, v, chunks, JOURNAL_CONTROL_RESERVE_BYTES))
 		return 0;
 	rc = segment_reserve(j, false, &id);
 	if (rc < 0 && is_control) {
 		if (fits(j, v, chunks, 0))
 			return 0;
 		rc = segment_reserve(j, true, &id);
+		beyond = true;
 	}
 	if (rc < 0) {
 		if (j->o.env->counters != NULL)
@@ -246,6 +251,7 @@ static int make_room(struct journal *j, const struct record_view *v, uint32_t ch
 		return rc;
 	}
 	segment_open(j, id); /* J4 */
+	j->control_only = beyond;
 	assert(fits(j, v, chunks, 0));
 	return 0;
 }

@@ -94,7 +94,8 @@ struct journal {
 	struct jsegment *segments;
 	uint64_t segment_mask, segment_head, segment_tail;
 	bool tail_open; /* the last one takes records; else the next append opens the reserved one */
-	bool fresh;	/* never written: the first segment's header goes with its records */
+	bool control_only; /* J8: the last one was opened with a segment beyond the share */
+	bool fresh;	   /* never written: the first segment's header goes with its records */
 	uint32_t next_id;
 	uint64_t next_seq, next_link;
 	uint64_t recover_tail_seq; /* tail_seq of the root it was made from */

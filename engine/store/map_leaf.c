@@ -107,8 +107,8 @@ static bool may_write_in_place(const struct leaf *l, uint64_t chunk)
 
 	if (mutant == STORE_MUTANT_SHARED_IN_PLACE && space_refs(space_of(l), chunk) > 1)
 		return true;
-	if (mutant == STORE_MUTANT_NAMED_IN_PLACE &&
-	    space_refs(space_of(l), chunk) == 1 && space_chunk_is_named(space_of(l), chunk))
+	if (mutant == STORE_MUTANT_NAMED_IN_PLACE && space_refs(space_of(l), chunk) == 1 &&
+	    space_chunk_is_named(space_of(l), chunk))
 		return true;
 	return space_chunk_is_exclusive(space_of(l), chunk); /* ML2 */
 }

@@ -7,6 +7,8 @@
  *                  for room first.
  *              C2  Volumes in a checkpoint may be newer than its fold: records below `applied` do not
  *                  change them again when they are replayed.
+ *              C3  While fold finds no room in the store the index grows (by no more than the journal
+ *                  holds): the delete that gives room back may be behind what it has no place for.
  * Failure.     -ERR_AGAIN: the index is full until fold has worked.  -ERR_NOT_FOUND: the record refers to a
  *              snapshot that is not here; commit stays before it.
  */
@@ -18,6 +20,7 @@
 #include "engine/port/clock.h"
 #include "engine/port/env.h"
 #include "engine/store/replica_state.h"
+#include "engine/store/store_state.h"
 #include "proto/record_place.h"
 
 /* The blocks of extent e that lie in its volume; 0: none (unknown, deleted, beyond the end). */
@@ -218,13 +221,15 @@ bool replica_commit_next(struct replica *r, struct lsn upto, struct lsn *ret_end
 
 int replica_commit(struct replica *r, struct lsn lsn)
 {
+	const struct replica_entry *e = store_entry(r->s, r);
+	bool stuck = e != NULL && e->retry_rc == -ERR_FULL; /* C3 */
 	struct lsn before = r->commit, end;
 	int rc = 0;
 
 	if (r->failed)
 		return -ERR_FAILED;
 	while (rc == 0 && replica_commit_next(r, lsn, &end))
-		rc = replica_apply_first(r, false);
+		rc = replica_apply_first(r, stuck);
 	if (r->commit.v != before.v) {
 		r->commit_time = clock_now(r->env->clock);
 		replica_history_committed(r);

@@ -7,7 +7,8 @@
  *              S2  Nothing that a durable checkpoint refers to is taken again: chunks and pages given
  *                  before a capture leave `busy` when that checkpoint is durable.
  *              S3  HOME never takes the segments that META and the journals need to go on: a full
- *                  store can still checkpoint, fold in place and discard.
+ *                  store can still checkpoint, fold in place, discard, and take the records that give
+ *                  space back: CONTROL_SEGMENTS are left for them when the journals have all of their share.
  *              S4  Between capture and durable no chunk or page is given (checkpoint and fold are one
  *                  operation after the other), so then busy := used where something was given.
  *              S5  Segments that the disk has grown by are taken only when a checkpoint that counts them
@@ -24,6 +25,7 @@
 #define WATCHERS_STEP 16u
 #define META_SLACK_PAGES 64u
 #define JOURNAL_GUARANTEED 3u
+#define CONTROL_SEGMENTS 2u /* an opening's first record, a cut; then deletes */
 
 static uint32_t segment_of(const struct space *sp, uint64_t off);
 static void segment_touch(struct space *sp, uint32_t segment);
@@ -356,6 +358,11 @@ bool space_page_room(const struct space *sp, uint64_t pages)
 	uint64_t have = (sp->meta_count + segments) * sp->pages_per_segment - sp->pages_busy;
 
 	return have >= pages + 2 * table_pages(sp) + META_SLACK_PAGES;
+}
+
+bool space_journal_room(const struct space *sp)
+{
+	return sp->journal_count <= sp->share_segments && sp->free_count >= meta_need(sp);
 }
 
 uint64_t space_segment_bytes(const struct space *sp)
@@ -764,6 +771,7 @@ static uint32_t journal_need(const struct space *sp)
 	uint32_t want = sp->replicas * JOURNAL_GUARANTEED;
 
 	want = want > sp->share_segments ? want : sp->share_segments;
+	want += CONTROL_SEGMENTS;
 	return want > sp->journal_count ? want - sp->journal_count : 0;
 }
 

@@ -27,6 +27,9 @@ enum segment_kind { SEGMENT_FREE, SEGMENT_JOURNAL, SEGMENT_HOME, SEGMENT_META, S
  * reserve for META and guaranteed journal segments. */
 MUST_CHECK int space_segment_take(struct space *sp, enum segment_kind kind, bool guaranteed,
 				  uint32_t *ret_segment);
+/* Within the share, and with room for META beside: records of data may go where there is place.  Else what a
+ * journal was guaranteed is for records that give space back. */
+bool space_journal_room(const struct space *sp);
 /* Becomes FREE for taking only after the next checkpoint is durable. */
 void space_segment_give(struct space *sp, uint32_t segment);
 /* FREE at once: taken but never part of anything durable, or (journals) named by no durable root any

@@ -24,6 +24,7 @@
 #include "engine/store/record.h"
 #include "engine/store/rewrite.h"
 #include "engine/store/scrub.h"
+#include "engine/store/snapshot_state.h"
 #include "engine/store/stall.h"
 #include "engine/store/store_state.h"
 
@@ -322,6 +323,13 @@ void store_status(const struct store *s, struct store_status *ret)
 	}
 	ret->recovery_read_bytes = s->recovery_read_bytes;
 	ret->checkpoint_seq = checkpoint_seq(s->checkpoint);
+	ret->shares = !list_empty(&s->ghosts);
+	LIST_FOR_EACH(link, &s->entries) {
+		const struct replica_snaps *n =
+			replica_snaps(container_of(link, struct replica_entry, link)->r);
+
+		ret->shares = ret->shares || n->cloned || !list_empty(&n->list);
+	}
 	ret->failed = s->failed;
 }
 

@@ -97,6 +97,7 @@ struct store_status {
 	uint64_t index_entries, index_entries_max;
 	uint64_t recovery_read_bytes;
 	uint64_t checkpoint_seq;
+	bool shares; /* snapshots, clones or trees being given back: overwriting may take room */
 	bool failed;
 };
 void store_status(const struct store *s, struct store_status *ret);

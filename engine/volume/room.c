@@ -3,8 +3,8 @@
  * engine/volume/room.c
  * Purpose.     Volumes are thin: is there room in the store for what a write may need?
  * Invariants.  S1 A write gets an LSN only while the store can fold everything before it and it, in the
- *                 worst case: a whole chunk for each block that is not folded yet, but never more than
- *                 the volumes lack (J13: -ERR_FULL comes before the LSN, and what is journaled can
+ *                 worst case: a whole chunk for each block that is not folded yet, but, where nothing
+ *                 is shared, never more than the volumes lack (J13: -ERR_FULL comes before the LSN, and what is journaled can
  *                 always go home).  A group with on-full 'stop' holds such writes instead.
  *              S2 "Full" is said only after a fold has shown that the worst case is the case.
  * States.      OK -> WAIT [the worst case does not fit: everything is folded] -> OK or FULL [it really
@@ -61,7 +61,8 @@ void room_take(struct conductor *c, uint64_t begin, uint64_t end)
 	c->room.chunks -= chunks < c->room.chunks ? chunks : c->room.chunks;
 }
 
-/* What the volumes here may still take: a full one takes nothing more, however it is written. */
+/* What the volumes here may still take: a full one that shares nothing takes nothing more, however it is
+ * written. */
 static uint64_t room_lacking(struct conductor *c)
 {
 	struct replica_volume *list = calloc(VOLUMES_MAX, sizeof(*list));
@@ -103,7 +104,7 @@ static bool room_look(struct conductor *c)
 	m->looked = clock_now(c->env->clock);
 	m->tight = st.free_bytes < reserve + CHUNK_BYTES;
 	m->chunks = st.free_bytes > need ? (st.free_bytes - need) / CHUNK_BYTES : 0;
-	if (m->chunks < UINT16_MAX && room_lacking(c) <= st.free_bytes)
+	if (m->chunks < UINT16_MAX && !st.shares && room_lacking(c) <= st.free_bytes)
 		m->chunks = UINT16_MAX; /* all volumes fit whole */
 	if (m->chunks == 0)
 		return false;

@@ -19,6 +19,7 @@
 #include "engine/store/check.h"
 
 #define DISK_BYTES (512ull << 20)
+#define SMALL_DISK_BYTES (192ull << 20)
 #define OPEN_TRIES 40
 
 static const char *const mutant_names[] = {"none",
@@ -71,6 +72,7 @@ static struct runner_kind kinds[SS_KINDS] = {
 	[SS_SNAP_DIGESTS] = {"digests of snapshots", 0, true},
 	[SS_RESTORES] = {"rollbacks", 0, true},
 	[SS_CHECKS] = {"offline checks", 0, true},
+	[SS_REFUSED] = {"writes refused: no room", 0, false},
 };
 
 void ss_fail(struct ss *s, const char *fmt, ...)
@@ -175,7 +177,7 @@ static void rot(struct ss *s)
 
 	s->rotten = true;
 	for (uint64_t i = 0; i < 200 && n > 0; i++) {
-		uint64_t off = prng_below(&s->prng, DISK_BYTES);
+		uint64_t off = prng_below(&s->prng, s->disk_bytes);
 
 		if (s->disk->chunks[off / SIM_DISK_CHUNK] == NULL)
 			continue;
@@ -512,7 +514,9 @@ static void run_seed(const struct runner_opts *o, uint64_t seed, uint64_t stop_a
 	s->node->user = s;
 	s->node->on_crash = on_crash;
 	s->env = &world_env_new(s->node, "main", &bufs)->env;
-	s->disk = sim_disk_new(s->node, "disk", DISK_BYTES);
+	s->small = seed % 8 == 2;
+	s->disk_bytes = s->small ? SMALL_DISK_BYTES : DISK_BYTES;
+	s->disk = sim_disk_new(s->node, "disk", s->disk_bytes);
 	s->m = model_new();
 	s->group.b[0] = 0x67;
 	s->opts = (struct store_opts){.memory_bytes = 4u << 20, .mutant = o->mutant};
@@ -536,7 +540,7 @@ static void run_seed(const struct runner_opts *o, uint64_t seed, uint64_t stop_a
 	memcpy(ret->what, s->what, sizeof(ret->what));
 	ret->hash = s->w->hash;
 	ret->sim_ns = s->w->now;
-	counts[SS_WRAPS] += s->m->count == 0 ? 0 : model_end(s->m).v / (DISK_BYTES * 4 / 100);
+	counts[SS_WRAPS] += s->m->count == 0 ? 0 : model_end(s->m).v / (s->disk_bytes * 4 / 100);
 	counts[SS_TORN_SECTORS] += s->w->stats.disk_torn_sectors;
 	counts[SS_LOST_SECTORS] += s->w->stats.disk_lost_sectors;
 	counts[SS_IO_FAILED] += s->w->stats.disk_failed;

@@ -78,6 +78,7 @@ enum ss_kind {
 	SS_SNAP_DIGESTS,
 	SS_RESTORES,
 	SS_CHECKS,
+	SS_REFUSED,
 	SS_KINDS
 };
 
@@ -103,8 +104,10 @@ struct ss {
 	struct snapshot *held; /* open over several actions */
 	struct model_snap *held_model;
 	uint64_t snap_uuids; /* given so far */
-	uint64_t stop_at;    /* fixed stop_nth after format; 0: by the seed */
-	bool down;	     /* the power failed at an I/O: crash before going on */
+	uint64_t disk_bytes;
+	bool small;	  /* the disk: it gets full, and writes are refused as the engine does */
+	uint64_t stop_at; /* fixed stop_nth after format; 0: by the seed */
+	bool down;	  /* the power failed at an I/O: crash before going on */
 	/* Bits were flipped, or a write lands elsewhere: errors are allowed and end the run; wrong data
 	 * never is. */
 	bool rots, misplaces, rotten, excused;
@@ -138,6 +141,7 @@ void ss_verify(struct ss *s, bool all);
 
 /* store_sim_snap.c: one random action on snapshots. */
 void ss_snap_action(struct ss *s);
+void ss_make_room(struct ss *s);    /* a write was refused: time passes, or a snapshot goes */
 void ss_snap_release(struct ss *s); /* close what is open; nothing after a crash */
 /* Every snapshot is there, and reads as it was; all: everything of it. */
 void ss_snap_verify(struct ss *s, bool all);

@@ -178,6 +178,21 @@ static uint32_t make_extents(struct ss *s, struct record *rec, struct record_ext
 	return n;
 }
 
+/* May this many blocks be journaled?  As engine/volume/room.c: a chunk for each that is not folded. */
+static bool has_room(struct ss *s, uint32_t blocks)
+{
+	struct store_status st;
+	uint64_t unfolded = blocks;
+
+	if (!s->small)
+		return true;
+	store_status(s->store, &st);
+	unfolded += st.index_entries;
+	for (uint32_t i = s->m->applied; i < s->m->count; i++)
+		unfolded += (s->m->records[i].end.v - s->m->records[i].begin.v) / BLOCK_BYTES;
+	return st.free_bytes > unfolded * CHUNK_BYTES + 2 * st.segment_bytes;
+}
+
 static void ss_append_write(struct ss *s)
 {
 	struct record_extent ext[RECORD_EXTENTS_MAX];
@@ -188,6 +203,11 @@ static void ss_append_write(struct ss *s)
 
 	if (a == NULL)
 		return;
+	if (!has_room(s, RECORD_PAYLOAD_BLOCKS_MAX)) {
+		s->kinds[SS_REFUSED]++;
+		ss_make_room(s);
+		return;
+	}
 	rec = record_take(replica_records(s->r), s->env->bufs);
 	if (rec == NULL)
 		return;

@@ -251,6 +251,14 @@ void ss_snap_verify(struct ss *s, bool all)
 	}
 }
 
+void ss_make_room(struct ss *s)
+{
+	if (prng_below(&s->prng, 20) == 0)
+		snap_delete(s);
+	else
+		ss_run(s, prng_below(&s->prng, 50 * MS_NS));
+}
+
 void ss_snap_action(struct ss *s)
 {
 	uint64_t p = prng_below(&s->prng, 100);

@@ -252,6 +252,73 @@ START_TEST(four_thousand_snapshots_are_listed_and_one_more_is_not)
 }
 END_TEST
 
+/* Writes that nobody holds back, and snapshots, until fold finds no room and the journal takes no more. */
+static uint32_t fill(struct rb *b)
+{
+	uint32_t id = 0, refused = 0;
+
+	for (uint32_t i = 0; refused < 60; i++) {
+		int rc = rb_append(b);
+
+		ck_assert(rc == 0 || rc == -ERR_JOURNAL_FULL || rc == -ERR_POOL_EMPTY);
+		refused = rc == -ERR_JOURNAL_FULL ? refused + 1 : 0;
+		if (rc < 0 || i % 8 == 0)
+			fake_run_for(b->f, 50 * MS_NS);
+		rb_settle(b);
+		if (i % 40 == 39 && replica_snapshots_unpinned(b->r) < SNAPSHOTS_UNPINNED_MAX)
+			ck_assert_int_eq(sb_create(b, ++id), 0);
+		ck_assert_uint_lt(i, 6000);
+	}
+	ck_assert_int_eq(sb_create(b, ++id), 0); /* fold cannot reach it */
+	rb_settle(b);
+	return id;
+}
+
+START_TEST(full_store_takes_deletes_and_goes_on)
+{
+	struct rb *b = started(21);
+	uint32_t last = fill(b), listed[SNAPSHOTS_MAX], n;
+
+	ck_assert_int_eq(fold(b), -ERR_FULL);
+	for (uint32_t i = 0; i < 100; i++) { /* more than the end of a segment holds */
+		ck_assert_int_eq(rb_append_note(b), 0);
+		rb_settle(b);
+	}
+	ck_assert_int_eq(rb_append(b), -ERR_JOURNAL_FULL); /* not for writes */
+	restart(b);
+	ck_assert_int_eq(rb_append_note(b), 0);
+	n = sb_listed(b, listed, SNAPSHOTS_MAX);
+	ck_assert_uint_eq(n, last);
+	for (uint32_t i = 0; i < n; i++) {
+		ck_assert_int_eq(sb_delete(b, listed[i]), 0);
+		rb_settle(b);
+	}
+	fake_run_for(b->f, 10 * SEC_NS);
+	ck_assert_int_eq(fold(b), 0);
+	ck_assert_uint_eq(replica_snapshots(b->r, NULL, 0), 0);
+	rb_work(b, 200);
+	rb_settle(b);
+	end(&b);
+}
+END_TEST
+
+START_TEST(restored_volume_is_read_before_the_pages_of_its_snapshot_are_written)
+{
+	struct rb *b = started(22);
+
+	for (uint32_t i = 1; i <= 20; i++) {
+		rb_work(b, 6);
+		rb_settle(b);
+		ck_assert_int_eq(sb_create(b, 2 * i), 0);
+		ck_assert_int_eq(sb_restore(b, 2 * i, 2 * i + 1),
+				 0); /* one capture pins and reopens */
+		rb_settle(b);
+		rb_check_content(b);
+	}
+	end(&b);
+}
+END_TEST
+
 START_TEST(deleted_snapshot_stays_for_its_reader)
 {
 	struct rb *b = started(5);
@@ -546,6 +613,8 @@ int main(void)
 	tcase_add_test(c, deleting_every_snapshot_gives_all_their_space_back);
 	tcase_add_test(c, owned_is_what_deleting_one_gives_back);
 	tcase_add_test(c, four_thousand_snapshots_are_listed_and_one_more_is_not);
+	tcase_add_test(c, full_store_takes_deletes_and_goes_on);
+	tcase_add_test(c, restored_volume_is_read_before_the_pages_of_its_snapshot_are_written);
 	tcase_add_test(c, deleted_snapshot_stays_for_its_reader);
 	tcase_add_test(c, snapshot_deleted_before_it_is_pinned_leaves_nothing);
 	tcase_add_test(c, rollback_brings_content_back_and_keeps_what_it_replaced);
