@@ -51,6 +51,42 @@ START_TEST(checkpoint_of_nothing_is_a_few_pages)
 }
 END_TEST
 
+/* In 4 TiB every leaf has an inner page of its own: more of them than the cache may hold dirty. */
+START_TEST(inner_pages_of_a_large_volume_do_not_fill_the_cache)
+{
+	struct rb *b = rb_open(3, 0);
+	struct rb_record *last;
+	struct fake_wait wait;
+
+	b->memory_bytes = 8 << 20;
+	ck_assert_int_eq(rb_start(b), 0);
+	ck_assert_int_eq(rb_volume(b, RECORD_VOLUME_CREATE, RB_VOLUMES, 4ull << 40), 0);
+	rb_settle(b);
+	for (uint32_t i = 0; i < 200; i++) {
+		struct record_extent e[RB_EXTENTS_MAX];
+
+		for (uint32_t k = 0; k < RB_EXTENTS_MAX; k++)
+			e[k] = (struct record_extent){.volume = RB_VOLUMES,
+						      .kind = i % 10 == 9 ? EXTENT_DATA
+									  : EXTENT_ZERO,
+						      .block = rb_random(b) % (1u << 30),
+						      .count = 1};
+		ck_assert_int_eq(rb_append_extents(b, e, RB_EXTENTS_MAX), 0);
+	}
+	rb_settle(b); /* committed at once, so folded in one window */
+	replica_fold(b->r, fake_arm(b->f, &wait));
+	ck_assert_int_eq(fake_wait(b->f, &wait), 0);
+	last = &b->records[b->count - 1];
+	ck_assert_uint_eq(last->extent_count, RB_EXTENTS_MAX);
+	for (uint32_t k = 0; k < RB_EXTENTS_MAX; k++)
+		rb_check_blocks(b, RB_VOLUMES, (uint32_t)last->extents[k].block, 1);
+	store_close(&b->store, fake_arm(b->f, &wait));
+	ck_assert_int_eq(fake_wait(b->f, &wait), 0);
+	(void)check_bench_clean(b->f);
+	rb_close(&b);
+}
+END_TEST
+
 /* Does any of some crashes show that the store lost something? */
 static bool crashes_find(uint32_t mutant, bool busy)
 {
@@ -190,6 +226,7 @@ int main(void)
 	tcase_set_timeout(c, 240);
 	tcase_add_test(c, checkpoint_requests_that_wait_share_one);
 	tcase_add_test(c, checkpoint_of_nothing_is_a_few_pages);
+	tcase_add_test(c, inner_pages_of_a_large_volume_do_not_fill_the_cache);
 	tcase_add_test(c, crashes_find_nothing_without_a_seeded_bug);
 	tcase_add_test(c, missing_flush_before_the_superblock_is_found);
 	tcase_add_test(c, floor_that_is_not_durable_is_found);

@@ -51,7 +51,7 @@ void rb_close(struct rb **bench)
 
 int rb_reopen(struct rb *b)
 {
-	struct store_opts opts = {.memory_bytes = 32 << 20,
+	struct store_opts opts = {.memory_bytes = b->memory_bytes != 0 ? b->memory_bytes : 32 << 20,
 				  .mutant = b->mutant,
 				  .fold_idle_ms = 20,
 				  .disk_stall_ms = b->stall_ms};

@@ -32,7 +32,8 @@ struct rb {
 	struct uuid group;
 	uint64_t random;
 	uint32_t mutant;
-	uint32_t stall_ms; /* disk_stall of the next opening; 0: none */
+	uint64_t memory_bytes; /* of the next opening; 0: 32 MiB */
+	uint32_t stall_ms;     /* disk_stall of the next opening; 0: none */
 	struct rb_record records[RB_RECORDS_MAX];
 	uint32_t count;
 	uint64_t acked;	       /* newest LSN whose append was answered */
