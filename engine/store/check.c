@@ -9,6 +9,9 @@
  *              CK2 A home block has the checksum of its leaf, unless its journal holds a newer committed
  *                  content of it and no other tree has its chunk: then fold may have been at work on it
  *                  when the store stopped.  What is shared is never written in place.
+ *                  A page counts as shared while a tree that is being given back has it, too, although
+ *                  nobody reads that one: while the store has such trees, shared pages excuse as well.
+ *                  That is wider than need be: it does not ask whose the other tree is.
  *                  A snapshot has no journal: nothing excuses its blocks.
  *              CK3 What an inner entry says of a child (digest, newest, used) is what the child says.
  *              CK4 A digest is of the content at the journal's end: leaves overlaid by the index, so that
