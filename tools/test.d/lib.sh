@@ -32,15 +32,20 @@ program() {
 }
 
 # Run suite $2 of build $1 (further arguments go to meson test) and count.  A suite without tests
-# counts nothing.
+# counts nothing.  With TS_QUICK=1 the tests that are in suite long, too, are skipped.
 suite() {
-	local build=$1 name=$2 base result
+	local build=$1 name=$2 base result long
 	shift 2
 	if [ -z "$build" ]; then
 		return 0
 	fi
 	base=$name-$(basename "$build")
 	rm -f "$build/meson-logs/$base.json"
+	if [ "${TS_QUICK:-0}" = 1 ]; then
+		long=$(meson test -C "$build" --no-rebuild --list --suite long 2>/dev/null | grep -Ec "^twinshore:([a-z]+\+)*$name\b")
+		count 0 0 "$long"
+		set -- --no-suite long "$@"
+	fi
 	meson test -C "$build" --no-rebuild --suite "$name" --logbase "$base" \
 		--print-errorlogs "$@" </dev/null
 	if [ ! -f "$build/meson-logs/$base.json" ]; then
