@@ -229,7 +229,9 @@ static int step_levels(struct checkpoint *cp)
 		if (rc != 0)
 			return rc;
 	}
-	if (!snapshots_marks_reached(cp->s) || page_writer_idle(&cp->writer))
+	if (!snapshots_marks_reached(cp->s) && !replica_stages_wait(cp->s))
+		return 0;
+	if (page_writer_idle(&cp->writer))
 		return 0;
 	page_writer_push(&cp->writer);
 	cp->level = 0;
@@ -420,6 +422,7 @@ static int capture_roots(struct checkpoint *cp)
 	int rc;
 
 	snapshots_run_marks(s);
+	replica_stages_share(s);
 	volumes = ghosts_count(s);
 	cp->roots = calloc(s->entry_count + 1, sizeof(*cp->roots));
 	if (cp->roots == NULL)

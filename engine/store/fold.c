@@ -20,6 +20,7 @@
  *                  is such a tree (ghost.after).  Before, a crash would bring its reader back, while what
  *                  was shared with it looked like another tree's own and was written in place.
  *              F9  A window ends where a snapshot begins: the next checkpoint pins it and goes on behind it.
+ *              F10 Nothing from a replica's fold cap on is folded (import.c I5): no checkpoint helps then.
  * States.      IDLE -> WINDOW -> GATHER -> MOVE (loads, locks and journal reads) -> WRITE -> GATHER ...
  *              -> WINDOW;  IDLE -> DISCARD -> IDLE;  IDLE -> REWRITE -> IDLE (repair.c);  IDLE -> STEAL, CHECKPOINT ->
  *              back.
@@ -325,11 +326,12 @@ static void waits_check(struct fold *f)
 	}
 }
 
-/* Records that may go home now.  F7 */
+/* Records that may go home now.  F7, F10 */
 static struct lsn entry_upto(const struct replica_entry *e)
 {
-	return lsn_min(lsn_min(replica_commit_lsn(e->r), e->commit_durable),
-		       replica_mark_lsn(e->r)); /* F9 */
+	return lsn_min(lsn_min(lsn_min(replica_commit_lsn(e->r), e->commit_durable),
+			       replica_mark_lsn(e->r)), /* F9 */
+		       replica_fold_cap_lsn(e->r));
 }
 
 static bool entry_has_work(const struct replica_entry *e)
@@ -372,7 +374,8 @@ static bool checkpoint_due(const struct fold *f, bool more)
 	LIST_FOR_EACH(link, &f->s->entries) {
 		const struct replica_entry *e = container_of(link, struct replica_entry, link);
 
-		if (entry_may_run(f, e) && e->folded.v >= entry_upto(e).v)
+		if (entry_may_run(f, e) && e->folded.v >= entry_upto(e).v &&
+		    e->folded.v < replica_fold_cap_lsn(e->r).v)
 			return true; /* F7: first the commit */
 		if (e->leaving || e->folded.v <= replica_fold_lsn(e->r).v)
 			continue;

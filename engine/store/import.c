@@ -11,6 +11,11 @@
  *                  of references waits until the captured checkpoint is durable, too.
  *              I4  The tree may have been pinned by a snapshot meanwhile, so the leaf is made private after
  *                  the gate.
+ *              I5  One that is `over` replaces what fold brought, too.  That is safe because of the fold cap
+ *                  (replica_fold_cap): the block was read at the source when that had committed at
+ *                  least the cap, so whatever fold has brought here is older or the same, and what is newer
+ *                  is in the journal and will be folded on top.  It needs no memory of what was written
+ *                  since, and never waits for a block to be left alone.
  * States.      JOB -> LEAF -> GATE -> COPY (entry by entry, where a chunk must be copied up) -> WRITE ->
  *              done.
  * Ownership.   Jobs are a pool; the caller's data is borrowed; the replica is held.
@@ -51,6 +56,7 @@ struct import_job {
 	struct timer timer;
 	struct disk_req reqs[REQS];
 	struct leaf_plan plans[LEAF_CHUNKS]; /* dirty: blocks of the entry that we write */
+	uint16_t gone[LEAF_CHUNKS];	     /* blocks of the entry that become holes */
 	uint8_t *copy;			     /* COPY_BYTES: blocks on their way up */
 	uint32_t copy_at;		     /* entry */
 	enum import_copying copying;	     /* of that entry */
@@ -159,6 +165,8 @@ static int import_check(const struct replica_import *im)
 	    first + im->count > LEAF_BLOCKS || im->block >= 1ull << 48 ||
 	    !replica_is_staging(im->r))
 		return -ERR_INVALID;
+	if (im->data == NULL)
+		return im->over ? 0 : -ERR_INVALID;
 	for (uint32_t i = 0; i < im->count; i++)
 		if (crc32c(im->data + (size_t)i * BLOCK_BYTES, BLOCK_BYTES) != im->crcs[i])
 			return -ERR_CORRUPT; /* I2 */
@@ -270,7 +278,12 @@ static bool taken(const struct import_job *j, uint32_t block)
 	return (j->plans[block / CHUNK_BLOCKS].dirty >> block % CHUNK_BLOCKS & 1) != 0;
 }
 
-/* Blocks of each entry that are ours to write.  I1 */
+static bool is_hole(const struct replica_import *im, uint32_t i)
+{
+	return im->data == NULL || block_is_zeroes(im->data + (size_t)i * BLOCK_BYTES, im->crcs[i]);
+}
+
+/* Blocks of each entry that are ours to write, or to make holes.  I1, I5 */
 static void choose(struct replica_import *im, uint16_t *dirty)
 {
 	struct import_private *p = private_of(im);
@@ -279,11 +292,16 @@ static void choose(struct replica_import *im, uint16_t *dirty)
 	for (uint32_t i = 0; i < im->count; i++) {
 		uint32_t block = first + i;
 		uint16_t *mask = &dirty[block / CHUNK_BLOCKS];
+		bool set = leaf_block_is_set(p->job->leaf, block);
 
-		if (p->s->opts.mutant != STORE_MUTANT_BASE_OVERWRITES &&
-		    (leaf_block_is_set(p->job->leaf, block) ||
-		     block_is_zeroes(im->data + (size_t)i * BLOCK_BYTES, im->crcs[i])))
+		if (im->over && is_hole(im, i)) {
+			if (!set)
+				continue;
+			mask = &p->job->gone[block / CHUNK_BLOCKS];
+		} else if (!im->over && p->s->opts.mutant != STORE_MUTANT_BASE_OVERWRITES &&
+			   (set || is_hole(im, i))) {
 			continue; /* a hole reads as zeroes, too */
+		}
 		*mask = (uint16_t)(*mask | 1u << block % CHUNK_BLOCKS);
 	}
 }
@@ -300,13 +318,16 @@ static int begin(struct replica_import *im)
 	if (captured && !leaf_is_private(j->leaf))
 		return 1;
 	rc = leaf_own(j->leaf); /* I4 */
+	memset(j->gone, 0, sizeof(j->gone));
 	choose(im, dirty);
 	for (uint32_t i = 0; i < LEAF_CHUNKS && rc == 0; i++) {
 		struct leaf_plan *plan = &j->plans[i];
 
-		if (dirty[i] == 0)
+		if (captured && j->gone[i] != 0)
+			rc = 1; /* a chunk may go with its last block */
+		if (dirty[i] == 0 || rc != 0)
 			continue;
-		leaf_plan(j->leaf, i, dirty[i], 0, plan);
+		leaf_plan(j->leaf, i, dirty[i], j->gone[i], plan);
 		if (captured && leaf_plan_drops(j->leaf, i, plan)) {
 			memset(plan, 0, sizeof(*plan));
 			rc = 1;
@@ -454,9 +475,16 @@ static void apply(struct replica_import *im)
 	for (uint32_t i = 0; i < LEAF_CHUNKS; i++)
 		if (j->plans[i].dirty != 0)
 			leaf_plan_apply(j->leaf, i, &j->plans[i]);
-	for (uint32_t i = 0; i < im->count; i++)
-		if (taken(j, first + i))
-			leaf_put_home(j->leaf, first + i, im->crcs[i], lsn);
+	for (uint32_t i = 0; i < im->count; i++) {
+		uint32_t block = first + i;
+
+		if (taken(j, block))
+			leaf_put_home(j->leaf, block, im->crcs[i], lsn);
+		else if ((j->gone[block / CHUNK_BLOCKS] >> block % CHUNK_BLOCKS & 1) != 0)
+			leaf_put_hole(j->leaf, block, lsn);
+	}
+	if (im->over)
+		leaf_tidy(j->leaf, true);
 }
 
 /* 1: wait; 0: in home and in the leaf. */

@@ -78,6 +78,16 @@ MUST_CHECK int map_discard_next(struct map *m, struct leaf_load *load);
  * end of the volume; leaf_no itself when it has some, or is not known to have none. */
 uint64_t map_hole_end(const struct map *m, uint64_t leaf_no);
 
+/* Children of page `index` of `level` (1..MAP_DEPTH_MAX), a bit each; see replica_page (map_page.c). */
+struct map_page {
+	uint64_t present, known, changed;
+	uint64_t digests[MAP_FAN];
+};
+/* 0; -ERR_AGAIN: load that page (leaf_load.level) first. */
+MUST_CHECK int map_page(const struct map *m, uint32_t level, uint64_t index, struct lsn since,
+			struct map_page *ret);
+struct lsn leaf_newest(const struct leaf *l, uint32_t i); /* written to entry i */
+
 /* Is it a block of zeroes, whose checksum is crc? */
 bool block_is_zeroes(const uint8_t *data, uint32_t crc);
 

@@ -81,6 +81,12 @@ struct block_place leaf_place(const struct leaf *l, uint32_t block_in_leaf)
 	return place;
 }
 
+struct lsn leaf_newest(const struct leaf *l, uint32_t i)
+{
+	assert(i < LEAF_CHUNKS);
+	return (struct lsn){leaf_of(l)->chunks[i].last};
+}
+
 bool leaf_block_is_set(const struct leaf *l, uint32_t block)
 {
 	return leaf_place(l, block).kind != PLACE_HOLE;

@@ -50,7 +50,7 @@ int replica_make(struct store *s, const struct replica_spec *spec, struct replic
 	r->staging = spec->staging;
 	list_link_init(&r->link);
 	replica_snaps_init(r);
-	r->pin.v = UINT64_MAX;
+	r->pin.v = r->fold_cap.v = UINT64_MAX;
 	if (index_open(store_index_max(s), &r->index) < 0)
 		goto err_after_calloc;
 	rc = replica_jobs_open(r);
@@ -137,6 +137,27 @@ struct lsn replica_commit_lsn(const struct replica *r)
 struct lsn replica_fold_lsn(const struct replica *r)
 {
 	return r->fold;
+}
+
+struct lsn replica_fold_cap_lsn(const struct replica *r)
+{
+	return r->fold_cap;
+}
+
+void replica_fold_cap(struct replica *r, struct lsn cap)
+{
+	bool more = cap.v > r->fold_cap.v;
+
+	if (store_opts(r->s)->mutant == STORE_MUTANT_NO_FOLD_CAP)
+		cap.v = UINT64_MAX;
+	r->fold_cap = cap;
+	if (more)
+		store_kick(r->s);
+}
+
+struct lsn replica_stage_since(const struct replica *staging)
+{
+	return staging->stage_since;
 }
 
 bool replica_is_staging(const struct replica *r)

@@ -177,14 +177,19 @@ struct replica_history_status {
 void replica_history_set(struct replica *r, const struct replica_history *want);
 void replica_history_status(const struct replica *r, struct replica_history_status *ret);
 
-/* --- Full copy (QUORUM J8): a staging replica beside the last consistent point. ---
- * begin gives an empty staging replica of the same group that starts at (s, chain) with the
- * source's epochs and volumes; an earlier staging of the group is discarded first.  Records > s are
+/* --- Resync (QUORUM J8): a staging replica beside the last consistent point. ---
+ * begin gives a staging replica of the same group that starts at (s, chain) with the source's epochs
+ * and volumes.  It is empty; or, from_own, it has the trees of an earlier staging replica of the
+ * group, else of the group's replica (folded first), shared block by block: volumes are found by
+ * UUID, those that are not here begin empty.  An earlier staging replica goes.  Records > s are
  * appended and committed to it like to any replica; base blocks are imported.  switch replaces the
  * group's replica by it in one checkpoint (its space is freed later); the old struct replica is
  * freed, the staging one becomes the group's.  After a crash a staging replica that was not
  * switched is discarded at open. */
 struct replica_stage_spec {
+	bool from_own;
+	/* from_own: below it the histories of this site's replica and of the source are the same; 0: not known. */
+	struct lsn since;
 	struct lsn begin;
 	uint64_t chain;
 	const struct epoch_entry *epochs;
@@ -198,14 +203,24 @@ void replica_stage_begin(struct store *s, const struct uuid *group, const char *
 			 const struct replica_stage_spec *spec, struct replica **ret_staging,
 			 struct completion *done);
 struct replica *replica_staging(struct store *s, const struct uuid *group); /* NULL: none */
+/*
+ * Of a staging replica from_own: a block that was not changed since this LSN in its tree, nor at the
+ * source, is the same on both sides; 0: nothing is known.  Never above what any of the staging replicas
+ * it descends from could say, nor above their begins: what was imported counts as changed.
+ */
+struct lsn replica_stage_since(const struct replica *staging);
+/* Fold nothing of r from this LSN on, a commit LSN of it; UINT64_MAX: no bound.  While it is set, an import
+ * `over` of what was read at the source after it had committed that much replaces nothing newer. */
+void replica_fold_cap(struct replica *r, struct lsn cap);
 /* Import blocks read at the source: data borrowed until done; crcs verified; a block that a streamed record
- * already folded is left alone (decided per 4 KiB by valid and zero mask).  At most 1 MiB, within
- * one 2 MiB leaf. */
+ * already folded is left alone (decided per 4 KiB by valid and zero mask), unless `over`.  At most 1 MiB,
+ * within one 2 MiB leaf.  `over` without data: these blocks are holes. */
 struct replica_import {
 	struct completion done;
 	uint32_t volume;
 	uint32_t count;
 	uint64_t block;
+	bool over;
 	const uint8_t *data;
 	const uint32_t *crcs;
 	struct op op; /* private */
@@ -215,6 +230,52 @@ struct replica_import {
 void replica_stage_import(struct replica *staging, struct replica_import *im);
 void replica_stage_switch(struct store *s, const struct uuid *group, struct completion *done);
 void replica_stage_discard(struct store *s, const struct uuid *group, struct completion *done);
+/* The same, and nobody waits for it: false: there is none.  It must not be appended to any more. */
+bool replica_stage_drop(struct store *s, const struct uuid *group);
+
+/* --- Comparing two sites' replicas of a group, page by page. --- */
+
+#define REPLICA_PAGE_CHILDREN 64u
+#define REPLICA_LEVELS_MAX \
+	6u /* a page of level 1 is over 64 leaves of 2 MiB, one of level 2 over 64 of those */
+
+/*
+ * What is below page `index` of `level` (1..REPLICA_LEVELS_MAX) of a volume's map.  A child that is
+ * neither present nor known holds nothing; `known` ones are unchanged since the digest was computed from
+ * their blocks' checksums; `changed`: maybe written since `since`.  done: 0, -ERR_NOT_FOUND (no such
+ * volume, now), -ERR_INVALID, -ERR_CORRUPT, -ERR_IO, -ERR_NOMEM (all memory for pages is pinned).
+ */
+struct replica_page {
+	struct completion done;
+	uint32_t volume, level;
+	uint64_t index;
+	struct lsn since;
+	uint64_t present, known, changed; /* out: a bit for each child */
+	uint64_t digests[REPLICA_PAGE_CHILDREN];
+	struct op op; /* private */
+	struct replica *r;
+	void *private[8];
+};
+void replica_page(struct replica *r, struct replica_page *q);
+
+/*
+ * The committed blocks of leaf `leaf` (512 of them): which hold data, with what checksums (0 for the
+ * others, which read as zeroes), and which chunks (16 blocks each) may have been written since `since`.
+ * Beyond the end of the volume nothing is.  Fails as replica_page does.
+ */
+struct replica_sums {
+	struct completion done;
+	uint32_t volume;
+	uint64_t leaf;
+	struct lsn since;
+	uint64_t data[LEAF_BLOCKS / 64]; /* out: a bit for each block */
+	uint32_t changed;		 /* out: a bit for each chunk */
+	uint32_t crcs[LEAF_BLOCKS];
+	struct op op; /* private */
+	struct replica *r;
+	void *private[8];
+};
+void replica_sums(struct replica *r, struct replica_sums *q);
 
 /* Content digest as of commit after everything committed is folded: one root over volumes, equal at
  * sites with equal content. Forces a fold. */

@@ -41,7 +41,11 @@ struct map *replica_map(struct replica *r,
 			uint32_t volume); /* NULL: no such volume (deleted: skip its items) */
 struct lsn replica_commit_lsn(const struct replica *r);
 struct lsn replica_fold_lsn(const struct replica *r);
+struct lsn replica_fold_cap_lsn(const struct replica *r);
 bool replica_fold_wanted(const struct replica *r); /* journal share or index above half, or idle */
+/* Staging replicas that wait for a capture to share trees in it (replica_life.c B3); make them, in one. */
+bool replica_stages_wait(const struct store *s);
+void replica_stages_share(struct store *s);
 bool replica_is_staging(const struct replica *r);
 void replica_set_staging(struct replica *r, bool staging);
 struct list_link *replica_link(struct replica *r); /* the store's list of replicas */

@@ -84,6 +84,7 @@ int store_create(struct env *env, struct disk *disk, const struct store_opts *op
 		s->opts.memory_bytes = MEMORY_DEFAULT;
 	list_init(&s->entries);
 	list_init(&s->ghosts);
+	list_init(&s->stage_makers);
 	list_init(&s->import_queue);
 	so.ctx = s;
 	rc = supers_open(&so, &s->supers);

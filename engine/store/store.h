@@ -58,6 +58,7 @@ enum store_mutant {
 	STORE_MUTANT_FORGET_NAMES,	 /* recovery does not name the chunks of records again */
 	STORE_MUTANT_NAMED_IN_PLACE,	 /* fold overwrites a chunk that a record names */
 	STORE_MUTANT_SHARED_IN_PLACE,	 /* fold overwrites chunks that a snapshot has, too */
+	STORE_MUTANT_NO_FOLD_CAP, /* fold does not wait for imports: what they bring replaces what is newer */
 	STORE_MUTANT_GHOST_AT_ONCE, /* a tree is given back before it is durable that nobody uses it */
 };
 

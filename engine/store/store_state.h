@@ -67,8 +67,9 @@ struct store {
 
 	struct list entries;
 	uint32_t entry_count;
-	struct list ghosts;	/* ghost.link */
-	bool snapshots_changed; /* since their tables were assigned */
+	struct list stage_makers; /* replica_maker.sharing: in the next capture */
+	struct list ghosts;	  /* ghost.link */
+	bool snapshots_changed;	  /* since their tables were assigned */
 
 	bool failed, ready, closing, abandoned;
 	int fail_rc;
