@@ -16,10 +16,11 @@
  *              R9 A replaced disk is never believed: it adopts no epoch and claims none, though its
  *                 incarnation may be the same number; it follows until ADD names it.
  *              J10 A view below the floor is acted on by nobody.
+ *              J11 An async site follows and never grants a lease; it is never in isr, so it never claims.
  * States.      IDLE, SECONDARY, CLAIMANT, OPENING, PRIMARY, FAILED: computed from the view and the
  *              facts at each step; only proposals, leases and hold-down are remembered.
  * Failure.     None: a pure function.
- * Limits.      Two sync sites.  Proposals are repeated every PROPOSE_RETRY_MS.
+ * Limits.      Two sync sites (vg_pair_peer), any number of async ones.  Proposals are repeated every PROPOSE_RETRY_MS.
  */
 #include "engine/quorum/rules.h"
 
@@ -33,7 +34,6 @@
 #define SYNC_LONG_MS 60000u
 
 static uint64_t ms(uint64_t n);
-static uint32_t rules_peer(const struct rules *r, const struct vg_view *v);
 static void rules_step_primary(struct rules *r, const struct rules_facts *f,
 			       struct rules_effects *e);
 static void rules_step_claimant(struct rules *r, const struct rules_facts *f,
@@ -144,7 +144,7 @@ void rules_step(struct rules *r, const struct rules_facts *f, struct rules_effec
 		e->quiesce = was == RULES_PRIMARY || was == RULES_OPENING;
 		e->set_floor = f->floor_epoch < v->epoch || f->floor_cfg < v->cfg;
 		e->follow = f->floor_epoch >= v->epoch && v->primary != r->o.self;
-		e->blocked = !vg_in_isr(v, r->o.self) && !f->peer_up;
+		e->blocked = vg_is_sync(v, r->o.self) && !vg_in_isr(v, r->o.self) && !f->peer_up;
 		break;
 	case RULES_CLAIMANT:
 		rules_step_claimant(r, f, e);
@@ -286,7 +286,7 @@ static void rules_step_primary(struct rules *r, const struct rules_facts *f,
 			       struct rules_effects *e)
 {
 	const struct vg_view *v = f->view;
-	uint32_t peer = rules_peer(r, v);
+	uint32_t peer = vg_pair_peer(v, r->o.self);
 	bool in_isr = peer != 0 && vg_in_isr(v, peer);
 	bool leaving = in_isr && f->switch_to == peer;
 	bool adding = rules_is_proposed(r, v, VG_ADD);
@@ -294,7 +294,7 @@ static void rules_step_primary(struct rules *r, const struct rules_facts *f,
 
 	e->set_floor = f->floor_cfg < v->cfg;
 	e->source = true;
-	e->ping = peer != 0;
+	e->ping = v->site_count > 1; /* an async site is told the head */
 	if (peer != 0) {
 		rules_track_isr(r, f, peer);
 		if (r->proposed && r->proposed_cfg == v->cfg)
@@ -386,6 +386,8 @@ bool rules_ping(struct rules *r, const struct rules_facts *f, uint32_t site, uin
 	}
 	r->primary_seen = f->now;
 	r->released = false;
+	if (!vg_is_sync(v, r->o.self))
+		return false; /* J11: what an async site says counts for nothing */
 	if (lease_ms * 11 > r->o.grace_ms * 10 || !promise_durable)
 		return false; /* 4.4: the lease belongs to the pair */
 	r->last_grant = f->now;
@@ -412,15 +414,6 @@ void rules_session_lost(struct rules *r, bool clean)
 	r->gated = false;
 	if (clean)
 		r->hold_until.v = 0;
-}
-
-/* The other sync site of the group, 0: none. */
-static uint32_t rules_peer(const struct rules *r, const struct vg_view *v)
-{
-	for (uint32_t i = 0; i < v->site_count; i++)
-		if (v->site[i].id != r->o.self && v->site[i].mode == VG_SITE_SYNC)
-			return v->site[i].id;
-	return 0;
 }
 
 /* The committed in-sync set and this site, by site id. */

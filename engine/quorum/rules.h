@@ -56,7 +56,7 @@ struct rules_facts {
 	bool has_replica;		 /* a visible replica of the group is in the store */
 	bool store_failed;
 	bool local_io;	/* appends, cuts, imports or reads of a past role are in flight */
-	bool peer_up;	/* pair session with the other sync site */
+	bool peer_up;	/* pair session with vg_pair_peer */
 	bool peer_gone; /* it said that it stops or that its store failed, in its last session */
 	struct mono_ns peer_heard; /* last frame of it, or when it was lost */
 	uint64_t peer_incarnation;
@@ -93,7 +93,7 @@ struct rules_effects {
 	bool set_floor;	   /* make {view->epoch, view->cfg} durable */
 	bool admit;	   /* client I/O of view->epoch may be taken */
 	bool may_read;	   /* a lease is held or not needed: until lease_until */
-	bool ping;	   /* ask the peer for leases */
+	bool ping;	   /* ask the peer for leases, tell every site the head */
 	bool gate;	   /* the peer's acknowledgements are gated (counted) before ADD */
 	bool blocked;	   /* not in isr and the primary is away */
 	uint32_t ack_mask; /* bits (1 << site id): whose durability an acknowledgement needs */

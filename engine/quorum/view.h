@@ -129,6 +129,42 @@ static inline bool vg_is_replaced(const struct vg_view *v, uint32_t site, const 
 	       !uuid_equal(disk, &v->site[i].replica);
 }
 
+/* How many sites may be in isr; the others are async. */
+static inline uint32_t vg_sync_count(const struct vg_view *v)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < v->site_count; i++)
+		n += v->site[i].mode == VG_SITE_SYNC;
+	return n;
+}
+
+static inline bool vg_is_sync(const struct vg_view *v, uint32_t site)
+{
+	int i = vg_site_index(v, site);
+
+	return i >= 0 && v->site[i].mode == VG_SITE_SYNC;
+}
+
+/* The other site of the pair that `self` belongs to: to anybody else the primary; to the primary the
+ * other member of isr, or the sync site that may become one.  0: none. */
+static inline uint32_t vg_pair_peer(const struct vg_view *v, uint32_t self)
+{
+	uint32_t found = 0;
+
+	if (v->primary != self)
+		return v->primary;
+	for (uint32_t i = 0; i < v->site_count; i++) {
+		if (v->site[i].id == self || v->site[i].mode != VG_SITE_SYNC)
+			continue;
+		if ((v->isr >> i & 1u) != 0)
+			return v->site[i].id;
+		if (found == 0)
+			found = v->site[i].id;
+	}
+	return found;
+}
+
 static inline uint32_t vg_isr_count(const struct vg_view *v)
 {
 	return (uint32_t)__builtin_popcount(v->isr);

@@ -197,6 +197,7 @@ struct repl_source_spec {
 	struct replica *replica;
 	struct store *store;
 	struct op *wake;
+	bool at_commit;	 /* STREAM: records go out only when committed (J11: an async site) */
 	uint32_t mutant; /* enum repl_mutant; 0 in products */
 };
 
@@ -208,6 +209,7 @@ enum repl_mutant {
 	REPL_MUTANT_ACK_WHILE_STAGING,	/* J8: durable told before the switch */
 	REPL_MUTANT_OLD_EPOCH,		/* R4: frames of an older epoch are accepted */
 	REPL_MUTANT_REPAIR_UNVERIFIED,	/* Q1: any content is given, and taken, for a bad block */
+	REPL_MUTANT_BEYOND_COMMIT,	/* J11: an async site gets records that are not committed */
 };
 
 /* Finds the last common LSN by epoch table and chain, then START (tail) or FULL (base at the

@@ -91,6 +91,7 @@ int repl_source_open(struct repl *r, const struct repl_source_spec *spec,
 	s->purpose = a->attach.purpose;
 	if (s->purpose == REPL_FETCH)
 		s->epoch.number = a->attach.epoch_number;
+	s->at_commit = spec->at_commit && s->purpose == REPL_STREAM;
 	s->replica = spec->replica;
 	s->mutant = spec->mutant;
 	s->attach = a;
@@ -343,7 +344,7 @@ static void source_send_start(struct repl_source *s, uint64_t chain)
 		.common_epoch = s->common_epoch,
 		.common_first = s->common_first,
 		.last_forced_epoch = st.last_forced_epoch,
-		.head = s->purpose == REPL_FETCH ? st.durable : st.tail,
+		.head = s->purpose == REPL_FETCH ? st.durable : tail_head(s, &st),
 	};
 	s->phase = SOURCE_STARTED;
 	member_header(&s->member, FRAME_START, s->epoch.number, s->common, &h);
@@ -394,7 +395,7 @@ static void source_fill_full(struct repl_source *s, const struct replica_status 
 	m->common_epoch = s->common_epoch;
 	m->last_forced_epoch = st->last_forced_epoch;
 	m->content_generation = st->content_generation;
-	m->head = st->tail;
+	m->head = tail_head(s, st);
 	for (uint32_t i = 0; i < count && own[i].first.v < s->base_lsn.v; i++)
 		m->epochs[m->epoch_count++] = own[i];
 	if (v == NULL) {

@@ -40,6 +40,7 @@ struct repl_source {
 
 	struct epoch epoch;
 	enum repl_purpose purpose;
+	bool at_commit; /* T6 */
 	struct replica *replica;
 	uint64_t incarnation, pair_session;
 	uint32_t mutant;
@@ -82,6 +83,8 @@ void source_fail(struct repl_source *s, int rc, const char *what);
 /* tail.c: send what can be sent; may fail the source. */
 void tail_pump(struct repl_source *s);
 void tail_release(struct repl_source *s); /* records it holds */
+/* The end of what this follower may have now: it has caught up when it is there. */
+struct lsn tail_head(const struct repl_source *s, const struct replica_status *st);
 uint64_t record_bytes_all(const struct record *rec);
 
 /* base.c */

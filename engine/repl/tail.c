@@ -16,6 +16,10 @@
  *              T5  A commit that only records carried is told again on link when no ACK comes: those
  *                  records may wait behind a full journal or an empty pool of bufs at the follower,
  *                  which needs that very commit to make room.
+ *              T6  An async follower (QUORUM J11) is sent what is committed here, nothing beyond: whoever is
+ *                  primary next has it, too.
+ *              T7  An async follower keeps the journal only up to its quota: then it gives way, before a
+ *                  sync one's pin is broken; what it lacks is copied when the journal is gone.
  * Failure.     -ERR_TRIMMED (the pin was broken) and bad records fail the source.
  * Limits.      SOURCE_RING records; one read in flight (where the next begins is known only then).
  */
@@ -33,6 +37,7 @@
 
 static void tail_read_done(struct repl_source *s);
 static bool tail_send_next(struct repl_source *s);
+static struct lsn tail_limit(const struct repl_source *s);
 static int tail_send(struct repl_source *s, struct record *rec);
 static void tail_ring_drop(struct repl_source *s);
 static void tail_ring_trim(struct repl_source *s, struct lsn durable);
@@ -52,6 +57,7 @@ uint64_t record_bytes_all(const struct record *rec)
 void tail_pump(struct repl_source *s)
 {
 	struct replica_status st;
+	struct lsn head;
 
 	if (s->read_flying && (s->op.waits & SOURCE_BIT_READ) == 0)
 		tail_read_done(s);
@@ -69,15 +75,16 @@ void tail_pump(struct repl_source *s)
 	tail_ring_trim(s, st.durable);
 	if (s->purpose == REPL_FETCH && tail_end_fetch(s, st.durable))
 		return;
-	tail_read(s, st.durable);
-	if (s->state == REPL_CATCHING_UP && s->next.v >= st.tail.v) {
+	tail_read(s, lsn_min(st.durable, tail_limit(s)));
+	head = tail_head(s, &st);
+	if (s->state == REPL_CATCHING_UP && s->next.v >= head.v) {
 		s->state = REPL_STREAMING;
 		op_wake(s->wake);
-		tail_tell(s, st.tail, true);
+		tail_tell(s, head, true);
 	}
-	tail_tell(s, st.tail, !s->told_once);
+	tail_tell(s, head, !s->told_once);
 	tail_pin(s, st.tail);
-	tail_arm(s, st.tail);
+	tail_arm(s, head);
 }
 
 static void tail_read_done(struct repl_source *s)
@@ -105,7 +112,8 @@ static bool tail_send_next(struct repl_source *s)
 		rec = s->read_record;
 	else if (s->ring_count > 0 && s->ring[s->ring_begin]->view.begin.v == s->next.v)
 		rec = s->ring[s->ring_begin];
-	if (rec == NULL || s->read_flying || !tail_window_open(s))
+	if (rec == NULL || s->read_flying || !tail_window_open(s) ||
+	    rec->view.end.v > tail_limit(s).v)
 		return false;
 	if (tail_send(s, rec) < 0)
 		return false;
@@ -116,6 +124,19 @@ static bool tail_send_next(struct repl_source *s)
 	return true;
 }
 
+/* T6: the end of what may be sent. */
+static struct lsn tail_limit(const struct repl_source *s)
+{
+	bool held = s->at_commit && s->repl->opts.mutant != REPL_MUTANT_BEYOND_COMMIT;
+
+	return held ? s->commit : (struct lsn){UINT64_MAX};
+}
+
+struct lsn tail_head(const struct repl_source *s, const struct replica_status *st)
+{
+	return lsn_min(st->tail, tail_limit(s));
+}
+
 static int tail_send(struct repl_source *s, struct record *rec)
 {
 	uint64_t bytes = rec->view.logical_bytes + (uint64_t)rec->view.payload_blocks * BLOCK_BYTES;
@@ -124,6 +145,7 @@ static int tail_send(struct repl_source *s, struct record *rec)
 
 	if (s->member.peer == NULL)
 		return -ERR_CLOSED;
+	assert(rec->view.end.v <= tail_limit(s).v); /* T6 */
 	member_header(&s->member, FRAME_RECORD, s->epoch.number, s->commit, &h);
 	rc = conn_send_record(s->member.peer->conns[FRAME_CONN_DATA], &h, rec);
 	if (rc < 0) {
@@ -236,6 +258,8 @@ static void tail_pin(struct repl_source *s, struct lsn head)
 
 	if (s->next.v < head.v)
 		pin = s->next;
+	if (s->at_commit && head.v - s->next.v > replica_pin_quota_bytes(s->replica))
+		pin.v = UINT64_MAX; /* T7 */
 	if (pin.v == s->pin.v ||
 	    (pin.v != UINT64_MAX && s->pin.v != UINT64_MAX && pin.v - s->pin.v < PIN_STEP_BYTES))
 		return;

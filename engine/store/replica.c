@@ -28,7 +28,9 @@
 #include "engine/store/replica_state.h"
 #include "engine/store/store_state.h"
 
+#define PIN_QUOTA_SHARE 4u /* a quarter of the journal's share */
 #define DELAY_US_MAX 50000u
+#define PIN_QUOTA_SHARE 4u /* a quarter of the journal: replica_pin_quota_bytes */
 
 static bool is_idle(const struct replica *r);
 static void replica_step(struct op *op);
@@ -509,4 +511,11 @@ void replica_pin(struct replica *r, struct lsn lsn)
 bool replica_pin_broken(const struct replica *r)
 {
 	return r->pin_broken;
+}
+
+uint64_t replica_pin_quota_bytes(const struct replica *r)
+{
+	uint64_t quota = space_journal_share_bytes(store_space(r->s)) / PIN_QUOTA_SHARE;
+
+	return quota > BLOCK_BYTES ? quota : BLOCK_BYTES;
 }

@@ -161,6 +161,8 @@ void replica_chain_at(struct replica *r, struct replica_chain_at *q);
  * is short the pin is broken: replica_pin_broken).  lsn UINT64_MAX: no pin. */
 void replica_pin(struct replica *r, struct lsn lsn);
 bool replica_pin_broken(const struct replica *r);
+/* How much of the journal a peer that nobody waits for may keep pinned, in bytes; never 0. */
+uint64_t replica_pin_quota_bytes(const struct replica *r);
 
 /* How much of the journal below commit is kept to go back in: what was committed within `ns`, at most
  * `bytes` (0: no such bound; both 0: none).  Never more than three eighths of the journal's share, and

@@ -244,7 +244,7 @@ static void conductor_peers(struct conductor *c)
 		LIST_FOR_EACH(n, &c->groups) {
 			struct group *g = container_of(n, struct group, link);
 
-			if (p->up)
+			if (p->up && p->site == group_pair_peer(g))
 				rules_session_lost(&g->rules, p->gone);
 			g->follow_next.v = 0;
 			op_wake(&g->op);
@@ -296,8 +296,8 @@ static void conductor_pong(struct conductor *c, const struct link_msg *m)
 		const struct link_group *lg = &m->groups[i];
 		struct group *g = conductor_group(c, &lg->group);
 
-		if (g == NULL || lg->granted == 0)
-			continue;
+		if (g == NULL || lg->granted == 0 || m->site != group_pair_peer(g))
+			continue; /* J11: an async site's word is no lease */
 		rules_granted(&g->rules, authority_view(c->authority, &g->uuid), lg->epoch, m->sent,
 			      lease_ms);
 		op_wake(&g->op);

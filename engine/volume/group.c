@@ -84,7 +84,7 @@ struct group *group_open(struct conductor *c, const struct uuid *uuid, const cha
 bool group_is_idle(const struct group *g)
 {
 	return g->ios == 0 && !g->close_busy && !g->floor_busy && !g->replica_busy &&
-	       !g->space_busy && !g->fold_busy && g->follower == NULL && g->source == NULL &&
+	       !g->space_busy && !g->fold_busy && g->follower == NULL && !group_has_source(g) &&
 	       g->fetch_source == NULL && g->flight_count == 0 && list_empty(&g->exports);
 }
 
@@ -99,17 +99,14 @@ void group_free(struct group *g)
 	free(g);
 }
 
-uint32_t group_sync_peer(const struct group *g)
+uint32_t group_pair_peer(const struct group *g)
 {
-	for (uint32_t i = 0; i < g->view.site_count; i++)
-		if (g->view.site[i].id != g->c->o.site && g->view.site[i].mode == VG_SITE_SYNC)
-			return g->view.site[i].id;
-	return 0;
+	return vg_pair_peer(&g->view, g->c->o.site);
 }
 
 static void group_peer_facts(struct group *g, struct rules_facts *f)
 {
-	struct conductor_peer *p = conductor_peer(g->c, group_sync_peer(g));
+	struct conductor_peer *p = conductor_peer(g->c, group_pair_peer(g));
 	struct repl_peer_status ps;
 
 	f->peer_heard = g->c->boot;
@@ -124,12 +121,13 @@ static void group_peer_facts(struct group *g, struct rules_facts *f)
 
 static void group_source_facts(struct group *g, struct rules_facts *f)
 {
+	struct repl_source *source = group_source(g, group_pair_peer(g));
 	struct repl_source_status ss;
 
-	if (g->source == NULL) {
+	if (source == NULL) {
 		f->source_ready = false;
 	} else {
-		repl_source_status(g->source, &ss);
+		repl_source_status(source, &ss);
 		f->source_ready = ss.state == REPL_STREAMING;
 		f->source_durable = ss.durable;
 		f->source_short = ss.state == REPL_STAGING ||
@@ -143,7 +141,7 @@ static void group_source_facts(struct group *g, struct rules_facts *f)
 
 		if (fl->record == g->stuck)
 			break; /* not appended here yet, not offered to the peer */
-		if (g->source == NULL || fl->end.v > f->source_durable.v) {
+		if (source == NULL || fl->end.v > f->source_durable.v) {
 			f->unacked_since = fl->at;
 			break;
 		}
@@ -391,8 +389,7 @@ static void group_shut(struct group *g)
 	g->restore_end.v = 0;
 	volume_revoke_all(g);
 	group_io_abort(g);
-	if (g->source != NULL)
-		repl_source_close(&g->source);
+	group_close_sources(g);
 	if (r != NULL)
 		replica_watch(r, &g->op); /* appends in flight end: R5 */
 }

@@ -60,6 +60,13 @@ struct room {
 	struct mono_ns looked;
 };
 
+/* A site that this one, as primary, sends the group to. */
+struct group_source {
+	uint32_t site;		    /* 0: free */
+	struct repl_source *source; /* never NULL while site is not 0 */
+	bool at_commit;		    /* J11 */
+};
+
 enum group_open_phase { OPEN_NOT, OPEN_REPLICA, OPEN_COMMIT, OPEN_RECORD, OPEN_DONE };
 
 struct group {
@@ -88,8 +95,8 @@ struct group {
 	bool told_shut;			/* that suspend_max is over */
 
 	/* replication */
-	struct repl_source *source;	  /* as primary */
-	struct repl_source *fetch_source; /* J4: somebody fetches our tail */
+	struct group_source sources[REPL_PEERS_MAX]; /* as primary */
+	struct repl_source *fetch_source;	     /* J4: somebody fetches our tail */
 	struct repl_follower *follower;
 	bool follower_fetches;
 	struct mono_ns base_missing; /* since when the follower has no use for a CLONE; 0: it has */
@@ -195,7 +202,7 @@ void group_facts(struct group *g, struct rules_facts *f);
 struct group *conductor_group(struct conductor *c, const struct uuid *uuid);
 struct group *conductor_group_named(struct conductor *c, const char *name, uint32_t bytes);
 struct conductor_peer *conductor_peer(struct conductor *c, uint32_t site);
-uint32_t group_sync_peer(const struct group *g); /* site id, 0: none */
+uint32_t group_pair_peer(const struct group *g); /* vg_pair_peer: site id, 0: none */
 
 /* group_repl.c: sources, followers, tails */
 void group_close_repl(struct group *g);
@@ -205,6 +212,11 @@ void group_ask_tail(struct group *g);
 void group_tail_told(struct group *g, const struct link_tail *t);
 void group_tail_ask(struct group *g, uint32_t site, uint64_t question);
 void group_attach(struct group *g, const struct repl_attach *a);
+struct repl_source *group_source(const struct group *g, uint32_t site); /* NULL: none */
+bool group_has_source(const struct group *g);
+void group_close_sources(struct group *g);
+void group_sources_record(struct group *g, struct record *rec); /* appended here just now */
+void group_sources_commit(struct group *g, struct lsn commit);
 void group_repl_progress(struct group *g);
 
 /* group_io.c: records */

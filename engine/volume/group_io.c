@@ -52,22 +52,30 @@ static struct lsn group_commit_target(struct group *g, const struct replica_stat
 {
 	struct lsn target = st->durable;
 	uint32_t others = g->eff.ack_mask & ~(1u << g->c->o.site);
-	struct repl_source_status ss;
 
-	if (g->c->o.mutant == RULES_MUTANT_COMMIT_ALONE || others == 0)
+	if (g->c->o.mutant == RULES_MUTANT_COMMIT_ALONE)
 		return target;
-	if (g->source == NULL)
-		return st->commit;
-	repl_source_status(g->source, &ss);
-	if (ss.state != REPL_STREAMING && ss.state != REPL_CATCHING_UP)
-		return st->commit;
-	return lsn_min(target, ss.durable);
+	for (uint32_t site = 0; others >> site != 0; site++) {
+		struct repl_source *source = group_source(g, site);
+		struct repl_source_status ss;
+
+		if ((others >> site & 1u) == 0)
+			continue;
+		if (source == NULL)
+			return st->commit;
+		repl_source_status(source, &ss);
+		if (ss.state != REPL_STREAMING && ss.state != REPL_CATCHING_UP)
+			return st->commit;
+		target = lsn_min(target, ss.durable);
+	}
+	return target;
 }
 
 static void group_commit_progress(struct group *g, const struct replica_status *st)
 {
 	struct replica *r = replica_find(g->c->store, &g->uuid);
 	struct lsn target = group_commit_target(g, st);
+	struct repl_source *peer = group_source(g, group_pair_peer(g));
 	struct replica_status now;
 	int rc;
 
@@ -81,14 +89,14 @@ static void group_commit_progress(struct group *g, const struct replica_status *
 	}
 	replica_status(r, &now);
 	assert(now.commit.v >= st->commit.v); /* J2 */
-	if (g->source != NULL && now.commit.v > g->told_commit.v)
-		repl_source_commit(g->source, now.commit);
+	if (now.commit.v > g->told_commit.v)
+		group_sources_commit(g, now.commit);
 	g->told_commit = now.commit;
 	group_time(g, IO_STAGE_JOURNAL, now.durable);
-	if (g->source != NULL) {
+	if (peer != NULL) {
 		struct repl_source_status ss;
 
-		repl_source_status(g->source, &ss);
+		repl_source_status(peer, &ss);
 		group_time(g, IO_STAGE_REMOTE, ss.durable);
 	}
 	group_answer(g, now.commit);
@@ -263,7 +271,7 @@ static void group_seal_all(struct group *g)
 	}
 }
 
-/* Append a sealed record and offer it to the peer; a full journal keeps it. */
+/* Append a sealed record and offer it to the peers; a full journal keeps it. */
 static int group_append(struct group *g, struct flight *f)
 {
 	struct replica *r = replica_find(g->c->store, &g->uuid);
@@ -285,8 +293,7 @@ static int group_append(struct group *g, struct flight *f)
 		return rc;
 	}
 	f->at = clock_now(g->c->env->clock);
-	if (g->source != NULL)
-		repl_source_record(g->source, f->record);
+	group_sources_record(g, f->record);
 	return 0;
 }
 

@@ -6,9 +6,10 @@
  *              R5 A follower is closed, and what it had in flight has ended, before a CLAIM.
  *              J4 The answer to a tail question is used only for the question last asked.
  *              J7 A forked follower stops the group; nothing is cut.
- * Ownership.   source, fetch_source and follower are the group's.
+ *              J11 Whoever is not the other site of the pair gets records up to the commit LSN only.
+ * Ownership.   sources, fetch_source and follower are the group's.
  * Failure.     Any session may end at any time; the next step opens another.
- * Limits.      One source and one follower per group; a refused follower tries again after 100 ms.
+ * Limits.      One follower and REPL_PEERS_MAX sources per group; a refused follower tries again after 100 ms.
  */
 #include <string.h>
 
@@ -26,10 +27,91 @@ static void group_follower_progress(struct group *g);
 
 void group_close_repl(struct group *g)
 {
-	if (g->source != NULL)
-		repl_source_close(&g->source);
+	group_close_sources(g);
 	if (g->follower != NULL && !g->follower_fetches)
 		group_close_follower(g);
+}
+
+/* --- sources: one per site that has attached --- */
+
+/* site 0: a free place. */
+static struct group_source *source_slot(struct group *g, uint32_t site)
+{
+	for (uint32_t i = 0; i < REPL_PEERS_MAX; i++)
+		if (g->sources[i].site == site)
+			return &g->sources[i];
+	return NULL;
+}
+
+static void source_slot_close(struct group_source *s)
+{
+	if (s->site == 0)
+		return;
+	repl_source_close(&s->source);
+	*s = (struct group_source){0};
+}
+
+struct repl_source *group_source(const struct group *g, uint32_t site)
+{
+	for (uint32_t i = 0; i < REPL_PEERS_MAX && site != 0; i++)
+		if (g->sources[i].site == site)
+			return g->sources[i].source;
+	return NULL;
+}
+
+bool group_has_source(const struct group *g)
+{
+	for (uint32_t i = 0; i < REPL_PEERS_MAX; i++)
+		if (g->sources[i].site != 0)
+			return true;
+	return false;
+}
+
+void group_close_sources(struct group *g)
+{
+	for (uint32_t i = 0; i < REPL_PEERS_MAX; i++)
+		source_slot_close(&g->sources[i]);
+}
+
+void group_sources_record(struct group *g, struct record *rec)
+{
+	for (uint32_t i = 0; i < REPL_PEERS_MAX; i++)
+		if (g->sources[i].site != 0)
+			repl_source_record(g->sources[i].source, rec);
+}
+
+void group_sources_commit(struct group *g, struct lsn commit)
+{
+	for (uint32_t i = 0; i < REPL_PEERS_MAX; i++)
+		if (g->sources[i].site != 0)
+			repl_source_commit(g->sources[i].source, commit);
+}
+
+/* J11 */
+static bool group_sends_at_commit(const struct group *g, uint32_t site)
+{
+	return site != group_pair_peer(g);
+}
+
+/* Ended ones go, and those of a site whose part in the group has changed: it attaches anew. */
+static void group_sources_progress(struct group *g)
+{
+	for (uint32_t i = 0; i < REPL_PEERS_MAX; i++) {
+		struct group_source *s = &g->sources[i];
+		struct repl_source_status ss;
+
+		if (s->site == 0)
+			continue;
+		repl_source_status(s->source, &ss);
+		if (ss.state == REPL_FAILED)
+			log_warn(g->c->env->log, "volume",
+				 "group %s: stream to %s failed (%s): it attaches again", g->name,
+				 conductor_site_name(g->c, s->site), err_text(ss.rc));
+		if (ss.state == REPL_CLOSED || ss.state == REPL_FAILED ||
+		    vg_site_index(&g->view, s->site) < 0 ||
+		    s->at_commit != group_sends_at_commit(g, s->site))
+			source_slot_close(s);
+	}
 }
 
 void group_close_fetches(struct group *g)
@@ -85,7 +167,7 @@ void group_ask_tail(struct group *g)
 {
 	struct conductor *c = g->c;
 	uint64_t now = clock_now(c->env->clock).v, drop = c->o.timers.drop_ms * MS_NS;
-	uint32_t site = group_sync_peer(g);
+	uint32_t site = group_pair_peer(g);
 	struct conductor_peer *p = conductor_peer(c, site);
 	struct link_msg *m = &c->msg;
 	struct link_tail t = {.group = g->uuid};
@@ -145,9 +227,9 @@ void group_tail_told(struct group *g, const struct link_tail *t)
 			   mine[n - 1].epoch.incarnation) {
 		if (g->follower != NULL && !g->follower_fetches)
 			group_close_follower(g);
-		group_follow_from(g, group_sync_peer(g), REPL_FETCH);
+		group_follow_from(g, group_pair_peer(g), REPL_FETCH);
 	} else if (t->durable.v > st.tail.v && n == 0) {
-		group_follow_from(g, group_sync_peer(g), REPL_FETCH);
+		group_follow_from(g, group_pair_peer(g), REPL_FETCH);
 	} else {
 		g->tail = RULES_TAIL_DONE;
 	}
@@ -202,7 +284,8 @@ static bool group_may_source(const struct group *g, const struct repl_attach *a,
 void group_attach(struct group *g, const struct repl_attach *a)
 {
 	struct conductor *c = g->c;
-	struct repl_source **at = a->purpose == REPL_FETCH ? &g->fetch_source : &g->source;
+	bool fetch = a->purpose == REPL_FETCH;
+	struct group_source *slot = source_slot(g, a->site);
 	struct replica *r = replica_find(c->store, &g->uuid);
 	const char *why;
 	struct repl_source_spec spec = {
@@ -212,29 +295,31 @@ void group_attach(struct group *g, const struct repl_attach *a)
 		repl_attach_refuse(c->repl, a, why);
 		return;
 	}
-	if (*at != NULL)
-		repl_source_close(at);
 	spec.epoch = (struct epoch){g->view.epoch, g->view.primary_incarnation, g->view.primary};
-	if (repl_source_open(c->repl, &spec, at) < 0)
-		*at = NULL;
 	op_wake(&g->op);
+	if (fetch) {
+		if (g->fetch_source != NULL)
+			repl_source_close(&g->fetch_source);
+		if (repl_source_open(c->repl, &spec, &g->fetch_source) < 0)
+			g->fetch_source = NULL;
+		return;
+	}
+	if (slot != NULL)
+		source_slot_close(slot);
+	slot = source_slot(g, 0);
+	assert(slot != NULL); /* one per peer, and there are no more of them */
+	spec.at_commit = group_sends_at_commit(g, a->site);
+	if (repl_source_open(c->repl, &spec, &slot->source) < 0)
+		return;
+	slot->site = a->site;
+	slot->at_commit = spec.at_commit;
 }
 
 void group_repl_progress(struct group *g)
 {
 	struct repl_source_status ss;
 
-	if (g->source != NULL) {
-		repl_source_status(g->source, &ss);
-		if (ss.state == REPL_CLOSED || ss.state == REPL_FAILED) {
-			if (ss.state == REPL_FAILED)
-				log_warn(
-					g->c->env->log, "volume",
-					"group %s: stream to the peer failed (%s): it attaches again",
-					g->name, err_text(ss.rc));
-			repl_source_close(&g->source);
-		}
-	}
+	group_sources_progress(g);
 	if (g->fetch_source != NULL) {
 		repl_source_status(g->fetch_source, &ss);
 		if (ss.state == REPL_CLOSED || ss.state == REPL_FAILED || ss.state == REPL_DONE)

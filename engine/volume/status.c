@@ -102,7 +102,8 @@ static enum group_role group_role_of(const struct group *g)
 /* QUORUM 4.1 states as the words of the command line. */
 static enum group_state group_state_of(struct group *g)
 {
-	bool sync_peer = group_sync_peer(g) != 0;
+	bool sync_peer = vg_sync_count(&g->view) > 1;
+	struct repl_source *source = group_source(g, group_pair_peer(g));
 	struct repl_source_status ss;
 
 	if (g->c->store_failed || g->forked)
@@ -120,15 +121,15 @@ static enum group_state group_state_of(struct group *g)
 				      vg_is_replaced(&g->view, g->c->o.site, &g->c->store_uuid)))
 		return GROUP_SUSPENDED;
 	if (!sync_peer)
-		return GROUP_SINGLE;
+		return g->view.site_count > 1 ? GROUP_ASYNC : GROUP_SINGLE;
 	if (g->suspended_since.v != 0 ||
 	    (g->open_epoch != 0 && (!g->eff.may_read || !g->eff.admit)))
 		return GROUP_SUSPENDED;
 	if (vg_isr_count(&g->view) > 1)
 		return GROUP_IN_SYNC;
-	if (g->source == NULL)
+	if (source == NULL)
 		return GROUP_DEGRADED;
-	repl_source_status(g->source, &ss);
+	repl_source_status(source, &ss);
 	return ss.state == REPL_STAGING || ss.state == REPL_CATCHING_UP ||
 			       ss.state == REPL_STREAMING
 		       ? GROUP_RESYNCING
@@ -177,6 +178,7 @@ static void group_peer_status(struct group *g, const struct vg_site *site,
 			      const struct replica_status *st, struct group_peer_status *p)
 {
 	struct conductor_peer *cp = conductor_peer(g->c, site->id);
+	struct repl_source *source = group_source(g, site->id);
 	struct repl_source_status ss;
 	uint64_t now = clock_now(g->c->env->clock).v;
 
@@ -193,9 +195,9 @@ static void group_peer_status(struct group *g, const struct vg_site *site,
 		p->durable = g->heard_commit;
 		return;
 	}
-	if (g->source == NULL)
+	if (source == NULL)
 		return;
-	repl_source_status(g->source, &ss);
+	repl_source_status(source, &ss);
 	p->state = ss.state == REPL_STAGING	   ? "resyncing"
 		   : ss.state == REPL_CATCHING_UP  ? "catching-up"
 		   : ss.state != REPL_STREAMING	   ? "connecting"
@@ -209,10 +211,20 @@ static void group_peer_status(struct group *g, const struct vg_site *site,
 	p->resync_bytes_left = ss.base_bytes_left;
 }
 
+/* The site that a state other than healthy is about. */
+static uint32_t group_peer_away(const struct group *g)
+{
+	for (uint32_t i = 0; i < g->view.site_count; i++)
+		if (g->view.site[i].mode == VG_SITE_SYNC && (g->view.isr >> i & 1u) == 0 &&
+		    g->view.site[i].id != g->c->o.site)
+			return g->view.site[i].id;
+	return group_pair_peer(g);
+}
+
 static void group_reason(struct group *g, struct group_status *s)
 {
 	struct conductor *c = g->c;
-	const char *peer = conductor_site_name(c, group_sync_peer(g));
+	const char *peer = conductor_site_name(c, group_peer_away(g));
 
 	switch (s->state) {
 	case GROUP_STARTING:

@@ -476,6 +476,86 @@ START_TEST(a_failover_by_hand_keeps_the_grace_and_grants_nothing)
 }
 END_TEST
 
+/* Site 3 is a distant one of the group: the pair goes on as without it. */
+static void setup_async(uint32_t self)
+{
+	setup(self, 0);
+	view.site_count = 3;
+	view.site[2].id = 3;
+	view.site[2].mode = VG_SITE_ASYNC;
+}
+
+START_TEST(an_async_site_follows_and_never_claims_or_grants)
+{
+	setup_async(3);
+	step();
+	ck_assert_int_eq(effects.role, RULES_SECONDARY);
+	ck_assert(effects.follow);
+	ck_assert(!rules_ping(&rules, &facts, 1, 3, 800, true));
+	facts.peer_up = false;
+	facts.peer_gone = true;
+	facts.tail = RULES_TAIL_SILENT;
+	facts.take_over = true;
+	later(100000);
+	step();
+	ck_assert_int_eq(effects.role, RULES_SECONDARY);
+	ck_assert(!effects.propose);
+	ck_assert(!effects.blocked); /* the group goes on without it, or waits for the pair */
+}
+END_TEST
+
+START_TEST(a_primary_counts_and_adds_its_pair_only)
+{
+	setup_async(1);
+	rules_granted(&rules, &view, 3, facts.now, 800);
+	step();
+	ck_assert_uint_eq(effects.ack_mask, 1u << 1 | 1u << 2);
+	view.isr = 1;
+	view.cfg = 11;
+	facts.floor_cfg = 11;
+	facts.source_ready = true;
+	step();
+	facts.peer_incarnation = 6; /* a new boot: not held down */
+	rules_granted(&rules, &view, 3, facts.now, 800);
+	step();
+	ck_assert(effects.propose);
+	ck_assert_int_eq(effects.cmd.kind, VG_ADD);
+	ck_assert_uint_eq(effects.cmd.site, 2);
+	ck_assert_uint_eq(effects.ack_mask, 1u << 1 | 1u << 2);
+}
+END_TEST
+
+START_TEST(a_primary_with_async_peers_only_needs_nobody)
+{
+	setup_async(1);
+	view.site[1] = view.site[2];
+	view.site_count = 2;
+	view.isr = 1;
+	facts.peer_up = false;
+	later(100000);
+	step();
+	ck_assert_uint_eq(effects.ack_mask, 1u << 1);
+	ck_assert(effects.admit && effects.may_read && effects.ping);
+	ck_assert(!effects.propose);
+}
+END_TEST
+
+/* A forced failover to a distant site makes it sync: then three sites may be. */
+START_TEST(the_pair_of_three_sync_sites_is_the_in_sync_set)
+{
+	setup_async(3);
+	view.site[2].mode = VG_SITE_SYNC;
+	view.primary = 3;
+	view.primary_incarnation = 73;
+	view.isr = 4 | 2;
+	ck_assert_uint_eq(vg_pair_peer(&view, 3), 2);
+	ck_assert_uint_eq(vg_pair_peer(&view, 2), 3);
+	ck_assert_uint_eq(vg_pair_peer(&view, 1), 3);
+	view.isr = 4;
+	ck_assert_uint_eq(vg_pair_peer(&view, 3), 1);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("rules");
@@ -506,6 +586,10 @@ int main(void)
 	tcase_add_test(t, a_switchover_needs_the_peer_in_sync_and_a_lease);
 	tcase_add_test(t, a_peer_lost_while_draining_is_dropped);
 	tcase_add_test(t, a_failover_by_hand_keeps_the_grace_and_grants_nothing);
+	tcase_add_test(t, an_async_site_follows_and_never_claims_or_grants);
+	tcase_add_test(t, a_primary_counts_and_adds_its_pair_only);
+	tcase_add_test(t, a_primary_with_async_peers_only_needs_nobody);
+	tcase_add_test(t, the_pair_of_three_sync_sites_is_the_in_sync_set);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_NORMAL);
 	failed = srunner_ntests_failed(r);

@@ -267,7 +267,7 @@ bool store_is_failed(const struct store *s)
 
 void store_status(const struct store *s, struct store_status *ret)
 {
-	*ret = (struct store_status){.journal_bytes = 64u << 20};
+	*ret = (struct store_status){.journal_bytes = s->limit < 64u << 20 ? s->limit : 64u << 20};
 }
 
 /* --- replica.h --- */
@@ -549,6 +549,16 @@ void fake_corrupt_chain(struct replica *r)
 {
 	r->tail_chain ^= 1;
 	r->records[r->count - 1].view.chain ^= 1;
+}
+
+uint64_t replica_pin_quota_bytes(const struct replica *r)
+{
+	return 1u << 20;
+}
+
+struct lsn fake_pin(const struct replica *r)
+{
+	return r->pin;
 }
 
 void replica_pin(struct replica *r, struct lsn lsn)

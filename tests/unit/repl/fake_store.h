@@ -25,6 +25,7 @@ void fake_store_limit(struct store *s, uint64_t journal_bytes);
 void fake_store_slow(struct store *s, uint64_t ns);
 
 struct replica *fake_replica(struct store *s, const struct uuid *group);
+struct lsn fake_pin(const struct replica *r);
 void fake_trim(struct replica *r, struct lsn lsn); /* a record boundary <= commit */
 /* First 8 bytes of a block as of commit. */
 uint64_t fake_content(const struct replica *r, uint32_t volume, uint64_t block);

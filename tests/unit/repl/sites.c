@@ -19,7 +19,8 @@ static void site_step(struct op *op)
 		s->links++;
 	}
 	while (repl_attach_take(s->repl, &at)) {
-		struct repl_source_spec spec = {.attach = at, .epoch = s->epoch, .wake = &s->op};
+		struct repl_source_spec spec = {
+			.attach = at, .epoch = s->epoch, .at_commit = s->at_commit, .wake = &s->op};
 
 		s->attaches++;
 		spec.replica = replica_find(s->store, &at.group);

@@ -19,7 +19,8 @@ struct site {
 	struct store *store;
 	struct repl_source *source;
 	struct repl_follower *follower;
-	bool serves; /* answers attaches */
+	bool serves;	/* answers attaches */
+	bool at_commit; /* its sources */
 	bool want_full;
 	const char *refuses;
 	struct epoch epoch; /* of sources */
