@@ -75,20 +75,22 @@ static void group_create(struct session *s, const Adm__GroupCreate *m, uint32_t 
 {
 	struct conductor_request *r = change_new(s, REQUEST_GROUP_CREATE, timeout_ms);
 
-	if (!name_ok(s, "group", m->name) || !site_ok(s, m->sync_site) ||
-	    !site_ok(s, m->primary_site))
-		return;
-	if (m->ack_received) {
+	if (m->ack_received || m->mode_snapshot) {
 		session_refuse(s, -ERR_UNSUPPORTED, "",
-			       "group create --ack received is not available in this version");
+			       "group create %s is not available in this version",
+			       m->ack_received ? "--ack received" : "--mode snapshot");
 		return;
 	}
+	if (!name_ok(s, "group", m->name) || !site_ok(s, m->sync_site) ||
+	    !site_ok(s, m->async_site) || !site_ok(s, m->primary_site))
+		return;
 	if (m->min_isr > 2) {
 		session_refuse(s, -ERR_INVALID, "", "the minimum of in-sync sites is 1 or 2");
 		return;
 	}
 	fill(r->group.name, sizeof(r->group.name), m->name);
 	fill(r->group.sync_site, sizeof(r->group.sync_site), m->sync_site);
+	fill(r->group.async_site, sizeof(r->group.async_site), m->async_site);
 	fill(r->group.primary_site, sizeof(r->group.primary_site), m->primary_site);
 	r->group.on_peer_loss_stop = m->on_peer_loss_stop;
 	r->group.on_full_stop = m->on_full_stop;
@@ -100,7 +102,8 @@ static void group_set(struct session *s, const Adm__GroupSet *m, uint32_t timeou
 {
 	struct conductor_request *r = change_new(s, REQUEST_GROUP_SET, timeout_ms);
 
-	if (!name_ok(s, "group", m->name))
+	if (!name_ok(s, "group", m->name) || !site_ok(s, m->sync_site) ||
+	    !site_ok(s, m->async_site) || !site_ok(s, m->remove_site))
 		return;
 	if (m->ack_received || m->min_isr > 2) {
 		session_refuse(s, m->ack_received ? -ERR_UNSUPPORTED : -ERR_INVALID, "",
@@ -117,6 +120,9 @@ static void group_set(struct session *s, const Adm__GroupSet *m, uint32_t timeou
 	r->group.history_bytes = m->history_bytes;
 	r->set_on_full = m->set_on_full;
 	r->group.on_full_stop = m->on_full_stop;
+	fill(r->group.sync_site, sizeof(r->group.sync_site), m->sync_site);
+	fill(r->group.async_site, sizeof(r->group.async_site), m->async_site);
+	fill(r->remove_site, sizeof(r->remove_site), m->remove_site);
 	r->set_min_isr = m->min_isr != 0;
 	r->group.min_isr = m->min_isr;
 	change_submit(s);
@@ -496,6 +502,9 @@ static void change_run(struct session *s, const Adm__Request *m)
 	else if (m->command_case == ADM__REQUEST__COMMAND_SWITCHOVER)
 		role_change(s, REQUEST_SWITCHOVER, m->switchover->group, m->switchover->all,
 			    m->switchover->site, m->timeout_ms);
+	else if (m->command_case == ADM__REQUEST__COMMAND_PAUSE)
+		role_change(s, m->pause->resume ? REQUEST_RESUME : REQUEST_PAUSE, m->pause->group,
+			    false, m->pause->site, m->timeout_ms);
 	else if (m->command_case == ADM__REQUEST__COMMAND_FAILOVER)
 		role_change(s, REQUEST_FAILOVER, m->failover->group, false, m->failover->site,
 			    m->timeout_ms);
@@ -533,6 +542,7 @@ void command_run(struct session *s, const Adm__Request *m)
 	case ADM__REQUEST__COMMAND_STORE_GROW:
 	case ADM__REQUEST__COMMAND_SWITCHOVER:
 	case ADM__REQUEST__COMMAND_FAILOVER:
+	case ADM__REQUEST__COMMAND_PAUSE:
 		change_run(s, m);
 		return;
 	case ADM__REQUEST__COMMAND_SNAPSHOT_CREATE:

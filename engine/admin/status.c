@@ -133,7 +133,7 @@ static Adm__Peer *status_peer(struct arena *a, const struct admin_server *s,
 		return NULL;
 	adm__peer__init(m);
 	m->site = arena_text(a, conductor_site_name(s->o.conductor, p->site));
-	m->mode = arena_text(a, "sync"); /* the only mode of this version */
+	m->mode = arena_text(a, p->is_async ? "async" : "sync");
 	m->state = arena_text(a, p->state);
 	m->durable_known = p->durable_known;
 	m->durable_lsn = p->durable.v;
@@ -142,6 +142,7 @@ static Adm__Peer *status_peer(struct arena *a, const struct admin_server *s,
 	m->resync_bytes_left = p->resync_bytes_left;
 	m->resync_eta_seconds = p->resync_eta_seconds;
 	m->hold_down_ms = p->hold_down_ms;
+	m->newest_time_ns = p->newest.v;
 	return m->site != NULL && m->mode != NULL && m->state != NULL ? m : NULL;
 }
 

@@ -67,6 +67,7 @@ void conductor_abandon(struct conductor **c); /* simulator crash */
 struct group_create_spec {
 	char name[NAME_BYTES_MAX + 1];
 	char sync_site[SITE_NAME_BYTES_MAX + 1];    /* "": none */
+	char async_site[SITE_NAME_BYTES_MAX + 1];   /* "": none; it gets the stream */
 	char primary_site[SITE_NAME_BYTES_MAX + 1]; /* "": this site */
 	bool ack_received;			    /* -ERR_UNSUPPORTED in this version */
 	bool on_peer_loss_stop;			    /* --on-peer-loss stop */
@@ -86,7 +87,7 @@ struct volume_create_spec {
 enum request_kind {
 	REQUEST_GROUP_CREATE,
 	REQUEST_GROUP_DELETE, /* group; force; refused with -ERR_IN_USE while volumes exist without force */
-	REQUEST_GROUP_SET, /* group; on_peer_loss_stop, min_isr */
+	REQUEST_GROUP_SET, /* group: what set_ says; sync_site, async_site: added, or changed to that */
 	REQUEST_VOLUME_CREATE,
 	REQUEST_VOLUME_RESIZE,	 /* group/volume, bytes: grow only */
 	REQUEST_VOLUME_DELETE,	 /* -ERR_IN_USE while clients are attached */
@@ -97,7 +98,9 @@ enum request_kind {
 	REQUEST_STORE_GROW, /* bytes; of this site alone, needs no group and no quorum */
 	REQUEST_SWITCHOVER, /* group or all; site: nothing is lost; -ERR_BUSY: not now, it stays */
 	REQUEST_FAILOVER,   /* group; site, which is this one */
-	REQUEST_SCRUB,	    /* group or all; at any site; joins one that is under way */
+	REQUEST_PAUSE,	    /* group; site, an async one: nothing is sent to it until RESUME */
+	REQUEST_RESUME,
+	REQUEST_SCRUB, /* group or all; at any site; joins one that is under way */
 };
 
 struct snapshot_spec {
@@ -119,8 +122,10 @@ struct conductor_request {
 	struct volume_create_spec volume;
 	uint64_t bytes; /* STORE_GROW: 0: what the disk has */
 	struct snapshot_spec snapshot;
-	struct scrub_result scrub;	    /* SCRUB: out */
-	char site[SITE_NAME_BYTES_MAX + 1]; /* SWITCHOVER, FAILOVER: which shall be primary */
+	struct scrub_result scrub; /* SCRUB: out */
+	char site[SITE_NAME_BYTES_MAX +
+		  1]; /* SWITCHOVER, FAILOVER: which shall be primary; PAUSE */
+	char remove_site[SITE_NAME_BYTES_MAX + 1]; /* GROUP_SET: it leaves the group; "": none */
 	bool all; /* SWITCHOVER: every group that is primary here; SCRUB: every group */
 	bool force;
 	bool set_on_peer_loss, set_min_isr; /* GROUP_SET: which fields of `group` count */
@@ -152,12 +157,14 @@ const char *group_role_word(enum group_role r);
 
 struct group_peer_status {
 	uint32_t site;
+	bool is_async;
 	const char *
 		state; /* streaming | catching-up | resyncing | joining | connecting | down | paused */
 	bool durable_known;
 	struct lsn durable;
-	uint64_t lag_bytes;
-	double lag_seconds;
+	uint64_t lag_bytes;    /* as last known, also while it is away */
+	double lag_seconds;    /* age of the oldest write that it lacks */
+	struct wall_ns newest; /* the newest write that it has; 0: not known */
 	uint64_t resync_bytes_left;
 	double resync_eta_seconds;
 	uint64_t hold_down_ms; /* until it may be added again */

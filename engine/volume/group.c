@@ -390,6 +390,9 @@ static void group_shut(struct group *g)
 	volume_revoke_all(g);
 	group_io_abort(g);
 	group_close_sources(g);
+	memset(g->marks, 0, sizeof(g->marks));
+	memset(&g->lag, 0, sizeof(g->lag));
+	g->paused = 0;
 	if (r != NULL)
 		replica_watch(r, &g->op); /* appends in flight end: R5 */
 }

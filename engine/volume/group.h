@@ -13,6 +13,7 @@
 #include "engine/repl/repl.h"
 #include "engine/volume/conductor.h"
 #include "engine/volume/gate.h"
+#include "engine/volume/lag.h"
 #include "engine/volume/volume.h"
 
 #define FLIGHTS_MAX 64u	      /* records of one group between append and commit */
@@ -67,6 +68,12 @@ struct group_source {
 	bool at_commit;		    /* J11 */
 };
 
+/* What a site was last known to have, while this one is primary. */
+struct group_mark {
+	uint32_t site;
+	struct lsn durable;
+};
+
 enum group_open_phase { OPEN_NOT, OPEN_REPLICA, OPEN_COMMIT, OPEN_RECORD, OPEN_DONE };
 
 struct group {
@@ -96,7 +103,10 @@ struct group {
 
 	/* replication */
 	struct group_source sources[REPL_PEERS_MAX]; /* as primary */
-	struct repl_source *fetch_source;	     /* J4: somebody fetches our tail */
+	struct group_mark marks[SITES_MAX];
+	struct lag lag;
+	uint32_t paused;		  /* bits (1 << site id), by an operator */
+	struct repl_source *fetch_source; /* J4: somebody fetches our tail */
 	struct repl_follower *follower;
 	bool follower_fetches;
 	struct mono_ns base_missing; /* since when the follower has no use for a CLONE; 0: it has */
@@ -217,6 +227,9 @@ bool group_has_source(const struct group *g);
 void group_close_sources(struct group *g);
 void group_sources_record(struct group *g, struct record *rec); /* appended here just now */
 void group_sources_commit(struct group *g, struct lsn commit);
+void group_sources_mark(struct group *g, struct lsn commit); /* for lag, once per step */
+bool group_mark(const struct group *g, uint32_t site,
+		struct lsn *ret_durable); /* false: not known */
 void group_repl_progress(struct group *g);
 
 /* group_io.c: records */

@@ -92,6 +92,7 @@ static void group_commit_progress(struct group *g, const struct replica_status *
 	if (now.commit.v > g->told_commit.v)
 		group_sources_commit(g, now.commit);
 	g->told_commit = now.commit;
+	group_sources_mark(g, now.commit);
 	group_time(g, IO_STAGE_JOURNAL, now.durable);
 	if (peer != NULL) {
 		struct repl_source_status ss;

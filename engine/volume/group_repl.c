@@ -87,6 +87,43 @@ void group_sources_commit(struct group *g, struct lsn commit)
 			repl_source_commit(g->sources[i].source, commit);
 }
 
+bool group_mark(const struct group *g, uint32_t site, struct lsn *ret_durable)
+{
+	for (uint32_t i = 0; i < SITES_MAX && g->marks[i].site != 0; i++) {
+		if (g->marks[i].site != site)
+			continue;
+		*ret_durable = g->marks[i].durable;
+		return true;
+	}
+	return false;
+}
+
+void group_sources_mark(struct group *g, struct lsn commit)
+{
+	struct lsn least = commit;
+
+	lag_note(&g->lag, commit, clock_now(g->c->env->clock), clock_wall(g->c->env->clock));
+	for (uint32_t i = 0; i < REPL_PEERS_MAX; i++) {
+		struct repl_source_status ss;
+		uint32_t m = 0;
+
+		if (g->sources[i].site == 0)
+			continue;
+		repl_source_status(g->sources[i].source, &ss);
+		if (ss.state != REPL_STREAMING && ss.state != REPL_CATCHING_UP)
+			continue; /* as it was: it still has its last consistent point */
+		while (m < SITES_MAX && g->marks[m].site != 0 &&
+		       g->marks[m].site != g->sources[i].site)
+			m++;
+		if (m < SITES_MAX)
+			g->marks[m] = (struct group_mark){g->sources[i].site, ss.durable};
+	}
+	for (uint32_t i = 0; i < SITES_MAX && g->marks[i].site != 0; i++)
+		if (vg_site_index(&g->view, g->marks[i].site) >= 0)
+			least = lsn_min(least, g->marks[i].durable);
+	lag_forget(&g->lag, least);
+}
+
 /* J11 */
 static bool group_sends_at_commit(const struct group *g, uint32_t site)
 {
@@ -108,7 +145,7 @@ static void group_sources_progress(struct group *g)
 				 "group %s: stream to %s failed (%s): it attaches again", g->name,
 				 conductor_site_name(g->c, s->site), err_text(ss.rc));
 		if (ss.state == REPL_CLOSED || ss.state == REPL_FAILED ||
-		    vg_site_index(&g->view, s->site) < 0 ||
+		    (g->paused >> s->site & 1u) != 0 || vg_site_index(&g->view, s->site) < 0 ||
 		    s->at_commit != group_sends_at_commit(g, s->site))
 			source_slot_close(s);
 	}
@@ -273,6 +310,9 @@ static bool group_may_source(const struct group *g, const struct repl_attach *a,
 	}
 	*why = "the asking site is no member of the group";
 	if (vg_site_index(&g->view, a->site) < 0)
+		return false;
+	*why = "replication to the asking site was paused by an operator";
+	if ((g->paused >> a->site & 1u) != 0)
 		return false;
 	*why = "the group is just being made as a clone";
 	if (request_makes_clone(g))

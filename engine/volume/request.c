@@ -115,6 +115,9 @@ static int request_run(struct conductor_request *r)
 		return request_switchover(r);
 	case REQUEST_FAILOVER:
 		return request_failover(r);
+	case REQUEST_PAUSE:
+	case REQUEST_RESUME:
+		return request_pause(r);
 	case REQUEST_SCRUB:
 		return request_scrub(r);
 	}
@@ -129,72 +132,32 @@ uint32_t request_site_named(const struct conductor *c, const char *name)
 	return 0;
 }
 
-static void request_site(struct conductor *c, struct vg_site *s, uint32_t id)
-{
-	struct repl_peer_status ps;
-
-	s->id = id;
-	s->mode = VG_SITE_SYNC;
-	if (id == c->o.site)
-		s->replica = c->store_uuid;
-	else if (c->repl != NULL && repl_peer_status(c->repl, id, &ps) == 0)
-		s->replica = ps.store;
-}
-
 /* Fill CREATE; 0 or the refusal. */
 static int request_create_cmd(struct conductor_request *r, struct vg_cmd *cmd)
 {
 	struct conductor *c = r->c;
 	const struct group_create_spec *g = &r->group;
-	uint32_t first =
-		g->primary_site[0] != '\0' ? request_site_named(c, g->primary_site) : c->o.site;
-	uint32_t second = g->sync_site[0] != '\0' ? request_site_named(c, g->sync_site) : 0;
-
 	if (g->ack_received)
 		return request_fail(r, -ERR_UNSUPPORTED,
 				    "--ack received is not available in this version");
-	if (first == 0)
-		return request_fail(r, -ERR_NOT_FOUND,
-				    "no site named %s in this site's configuration",
-				    g->primary_site);
-	if (g->sync_site[0] != '\0' && second == 0)
-		return request_fail(r, -ERR_NOT_FOUND,
-				    "no site named %s in this site's configuration", g->sync_site);
-	if (second == first)
-		second = second == c->o.site
-				 ? 0
-				 : c->o.site; /* --sync east --primary east, said at west */
-	if (second == 0 && first != c->o.site)
-		return request_fail(r, -ERR_INVALID, "a group at %s alone is created there",
-				    g->primary_site);
 	memset(cmd, 0, sizeof(*cmd));
 	cmd->kind = VG_CREATE;
 	cmd->vg = request_state(r)->uuid;
 	cmd->from = c->o.site;
-	cmd->site = first;
-	cmd->incarnation = first == c->o.site ? c->incarnation : 0;
 	memcpy(cmd->name, g->name, sizeof(cmd->name));
 	cmd->config.on_peer_loss = g->on_peer_loss_stop ? VG_PEER_LOSS_STOP : VG_PEER_LOSS_CONTINUE;
 	cmd->config.min_isr = g->min_isr == 2 ? 2 : 1;
 	cmd->config.on_full = g->on_full_stop ? VG_FULL_STOP : VG_FULL_ENOSPC;
 	cmd->config.suspend_max_ms = (uint32_t)c->o.timers.suspend_max_ms;
-	request_site(c, &cmd->sites[cmd->site_count++], first);
-	if (second != 0)
-		request_site(c, &cmd->sites[cmd->site_count++], second);
-	return 0;
+	return request_create_sites(r, cmd);
 }
 
 /* Does the group that exists have what was asked for? */
 static bool request_same_group(const struct vg_view *v, const struct vg_cmd *cmd)
 {
-	if (v->site_count != cmd->site_count || v->config.min_isr != cmd->config.min_isr ||
-	    v->config.on_peer_loss != cmd->config.on_peer_loss ||
-	    v->config.on_full != cmd->config.on_full)
-		return false;
-	for (uint32_t i = 0; i < cmd->site_count; i++)
-		if (vg_site_index(v, cmd->sites[i].id) < 0)
-			return false;
-	return true;
+	return v->config.min_isr == cmd->config.min_isr &&
+	       v->config.on_peer_loss == cmd->config.on_peer_loss &&
+	       v->config.on_full == cmd->config.on_full && request_same_sites(v, cmd);
 }
 
 static int request_group_create(struct conductor_request *r)
@@ -305,15 +268,17 @@ static int request_group_change(struct conductor_request *r)
 			want.history_s = r->group.history_s;
 			want.history_bytes = r->group.history_bytes;
 		}
-		if (want.on_peer_loss == g->view.config.on_peer_loss &&
+		rc = request_set_sites(r, g, &cmd);
+		if (rc < 0)
+			return rc;
+		if (request_same_sites(&g->view, &cmd) &&
+		    want.on_peer_loss == g->view.config.on_peer_loss &&
 		    want.on_full == g->view.config.on_full &&
 		    want.history_s == g->view.config.history_s &&
 		    want.history_bytes == g->view.config.history_bytes &&
 		    want.min_isr == g->view.config.min_isr)
 			return 0;
 		cmd.config = want;
-		cmd.site_count = g->view.site_count;
-		memcpy(cmd.sites, g->view.site, sizeof(cmd.sites));
 	}
 	if (now >= s->again.v) {
 		s->again.v = now + REQUEST_AGAIN_MS * MS_NS;

@@ -44,6 +44,13 @@ uint32_t request_site_named(const struct conductor *c, const char *name); /* sit
 MUST_CHECK int request_switchover(struct conductor_request *r);
 MUST_CHECK int request_failover(struct conductor_request *r);
 
+/* request_site.c: the sites of a group.  The cmd's sites as the request wants them; 0 or the refusal. */
+MUST_CHECK int request_create_sites(struct conductor_request *r, struct vg_cmd *cmd);
+MUST_CHECK int request_set_sites(struct conductor_request *r, const struct group *g,
+				 struct vg_cmd *cmd);
+bool request_same_sites(const struct vg_view *v, const struct vg_cmd *cmd);
+MUST_CHECK int request_pause(struct conductor_request *r);
+
 /* scrub.c */
 MUST_CHECK int request_scrub(struct conductor_request *r);
 

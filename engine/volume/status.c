@@ -180,10 +180,11 @@ static void group_peer_status(struct group *g, const struct vg_site *site,
 	struct conductor_peer *cp = conductor_peer(g->c, site->id);
 	struct repl_source *source = group_source(g, site->id);
 	struct repl_source_status ss;
-	uint64_t now = clock_now(g->c->env->clock).v;
+	struct lsn durable = {0};
 
 	memset(p, 0, sizeof(*p));
 	p->site = site->id;
+	p->is_async = site->mode != VG_SITE_SYNC;
 	p->state = cp != NULL && cp->up ? "connecting" : "down";
 	p->hold_down_ms = g->eff.hold_down_ms;
 	if (g->open_epoch == 0) {
@@ -191,23 +192,31 @@ static void group_peer_status(struct group *g, const struct vg_site *site,
 			p->state = g->follower_state == REPL_STREAMING ? "streaming"
 				   : g->follower_state == REPL_STAGING ? "resyncing"
 								       : "catching-up";
+		else if (g->view.primary != site->id && cp != NULL && cp->up &&
+			 vg_in_isr(&g->view, site->id))
+			p->state = "streaming"; /* from the primary, as the view says */
 		p->durable_known = g->view.primary == site->id;
 		p->durable = g->heard_commit;
 		return;
 	}
+	if (group_mark(g, site->id, &durable)) {
+		p->lag_bytes = st->tail.v > durable.v ? st->tail.v - durable.v : 0;
+		p->lag_seconds =
+			(double)lag_age_ns(&g->lag, durable, clock_now(g->c->env->clock)) / 1e9;
+		p->newest = lag_time(&g->lag, durable);
+	}
+	if ((g->paused >> site->id & 1u) != 0)
+		p->state = "paused";
 	if (source == NULL)
 		return;
 	repl_source_status(source, &ss);
-	p->state = ss.state == REPL_STAGING	   ? "resyncing"
-		   : ss.state == REPL_CATCHING_UP  ? "catching-up"
-		   : ss.state != REPL_STREAMING	   ? "connecting"
-		   : vg_in_isr(&g->view, site->id) ? "streaming"
-						   : "joining";
+	p->state = ss.state == REPL_STAGING			  ? "resyncing"
+		   : ss.state == REPL_CATCHING_UP		  ? "catching-up"
+		   : ss.state != REPL_STREAMING			  ? "connecting"
+		   : p->is_async || vg_in_isr(&g->view, site->id) ? "streaming"
+								  : "joining";
 	p->durable_known = ss.state == REPL_STREAMING || ss.state == REPL_CATCHING_UP;
 	p->durable = ss.durable;
-	p->lag_bytes = st->tail.v > ss.durable.v ? st->tail.v - ss.durable.v : 0;
-	if (p->lag_bytes != 0 && ss.last_ack.v != 0)
-		p->lag_seconds = (double)(now - ss.last_ack.v) / 1e9;
 	p->resync_bytes_left = ss.base_bytes_left;
 }
 
@@ -332,6 +341,7 @@ static void group_fill(struct group *g, struct group_status *s)
 		replica_history_status(r, &history);
 	s->history_kept = history.bytes;
 	s->history_short = history.is_short;
+	s->newest_time = lag_time(&g->lag, st.commit);
 	s->head = st.tail;
 	s->commit = st.commit;
 	s->fold = st.fold;

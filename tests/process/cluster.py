@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two sites and a witness as real processes, for tests: start, break, mend, ask.
+"""Two sites and a witness as real processes, for tests: start, break, mend, ask.  A third site, south,
+by wish: "distant" is listed async-only and no member of the quorum, "member" is one in the witness's place.
 
 Everything lives in one folder made by tempfile; the processes are ended by their ids. With
 netns=True each process gets a network namespace of its own, joined by a bridge in a fourth, so that
@@ -52,8 +53,12 @@ def wait_for(what, seconds, check):
 
 class Cluster:
     def __init__(self, build, size="512MiB", netns=False, timers="default", memory="128MiB", base=None,
-                 log_level="info"):
+                 log_level="info", south=None):
         self.build = build
+        self.south = south
+        self.sites = SITES + (("south",) if south else ())
+        self.members = ("east", "west", "south") if south == "member" else MEMBERS
+        self.all = MEMBERS + (("south",) if south else ()) if south != "member" else self.members
         self.dir = tempfile.mkdtemp(prefix="ts-", dir=base)
         self.netns = netns
         self.size, self.timers, self.memory, self.log_level = size, timers, memory, log_level
@@ -69,12 +74,12 @@ class Cluster:
         try:
             if self.netns:
                 self._make_netns()
-            for site in SITES:
+            for site in self.sites:
                 self.sh([self.bin("twinshore"), "store", "format", self.path(site, "store"), "--size", self.size])
-            for m in MEMBERS:
+            for m in self.all:
                 self._write_config(m)
                 self.start(m)
-            for site in SITES:
+            for site in self.sites:
                 self.wait_admin(site)
             return self
         except BaseException as e:
@@ -90,7 +95,7 @@ class Cluster:
             shutil.rmtree(self.dir, ignore_errors=True)
         else:
             print(f"logs are kept in {self.dir}")
-            for site in SITES:
+            for site in self.sites:
                 try:
                     os.unlink(self.path(site, "store"))
                 except OSError:
@@ -109,22 +114,26 @@ class Cluster:
         return os.path.join(folder, name)
 
     def address(self, member, kind):
-        i = MEMBERS.index(member)
+        i = self.all.index(member)
         if self.netns:
             return f"10.99.0.{i + 1}:{7780 + kind}"
         return f"127.0.0.1:{self.port + 2 * i + kind}"
 
     def metrics_port(self, member):
-        return self.port + 10 + MEMBERS.index(member)
+        return self.port + 10 + self.all.index(member)
 
     def _write_config(self, m):
-        members = "\n".join(f"    - {{name: {n}, address: {self.address(n, 1)}}}" for n in MEMBERS)
+        members = "\n".join(f"    - {{name: {n}, address: {self.address(n, 1)}}}" for n in self.members)
         quorum = f"quorum:\n  state: {self.path(m, 'quorum')}\n  listen: {self.address(m, 1)}\n  members:\n{members}\n"
         if m == "witness":
             text = f"name: witness\nstate: {self.path(m, 'quorum')}\n" + quorum.replace(
                 f"  state: {self.path(m, 'quorum')}\n", "")
         else:
-            sites = "\n".join(f"  - {{name: {n}, address: {self.address(n, 0)}}}" for n in SITES)
+            distant = self.south == "distant"
+            sites = "\n".join(f"  - {{name: {n}, address: {self.address(n, 0)}"
+                              f"{', async: true' if distant and n == 'south' else ''}}}" for n in self.sites)
+            if distant and m == "south":
+                quorum = ""
             text = (f"site: {m}\nstore: {self.path(m, 'store')}\nadmin: {self.path(m, 'admin')}\n"
                     f"nbd:\n  listen: [\"unix:{self.path(m, 'nbd')}\"]\n"
                     f"replication:\n  listen: {self.address(m, 0)}\nsites:\n{sites}\n{quorum}"
@@ -143,7 +152,7 @@ class Cluster:
         self.links.append(hub)
         self.sh(["ip", "-n", hub, "link", "add", "br0", "type", "bridge"])
         self.sh(["ip", "-n", hub, "link", "set", "br0", "up"])
-        for i, m in enumerate(MEMBERS):
+        for i, m in enumerate(self.all):
             ns = self.ns(m)
             self.sh(["ip", "netns", "add", ns])
             self.links.append(ns)
@@ -154,7 +163,7 @@ class Cluster:
             self.sh(["ip", "-n", ns, "link", "set", "lo", "up"])
 
     def ns(self, m):
-        return f"ts{MEMBERS.index(m)}{self.tag}"
+        return f"ts{self.all.index(m)}{self.tag}"
 
     # --- processes ---
     def start(self, m):
@@ -188,10 +197,10 @@ class Cluster:
         self.procs[m].send_signal(signal.SIGCONT)
 
     def cut(self, m):
-        self.sh(["ip", "-n", f"tsh{self.tag}", "link", "set", f"p{MEMBERS.index(m)}", "down"])
+        self.sh(["ip", "-n", f"tsh{self.tag}", "link", "set", f"p{self.all.index(m)}", "down"])
 
     def mend(self, m):
-        self.sh(["ip", "-n", f"tsh{self.tag}", "link", "set", f"p{MEMBERS.index(m)}", "up"])
+        self.sh(["ip", "-n", f"tsh{self.tag}", "link", "set", f"p{self.all.index(m)}", "up"])
 
     # --- questions ---
     @staticmethod

@@ -59,29 +59,37 @@ static int site_check(const struct ctl *ctl, const char *site)
 int cmd_group_create(struct ctl *ctl, int argc, char **argv)
 {
 	struct policy p = {0};
-	const char *sync = NULL, *primary = NULL, *name;
+	const char *sync = NULL, *primary = NULL, *async = NULL, *mode = NULL, *name;
+	bool snapshot = false;
 	const struct opt opts[] = {{"--sync", &sync, NULL, false},
 				   {"--primary", &primary, NULL, false},
 				   {"--ack", &p.ack, NULL, false},
 				   {"--on-peer-loss", &p.on_peer_loss, NULL, false},
 				   {"--on-full", &p.on_full, NULL, false},
 				   {"--min-isr", &p.min_isr, NULL, false},
-				   {"--async", NULL, NULL, true},
-				   {"--mode", NULL, NULL, true},
+				   {"--async", &async, NULL, false},
+				   {"--mode", &mode, NULL, false},
 				   {"--every", NULL, NULL, true},
 				   {NULL, NULL, NULL, false}};
-	char texts[3][NAME_BYTES_MAX + 1];
+	char texts[4][NAME_BYTES_MAX + 1];
 	Adm__Request request = ADM__REQUEST__INIT;
 	Adm__GroupCreate m = ADM__GROUP_CREATE__INIT;
 	int rc = ctl_parse(ctl, argc, argv, opts, 1, 1, &name);
 
 	if (rc != 0 || (rc = ctl_name(ctl, "group", name)) != 0 ||
 	    (rc = policy_check(ctl, &p)) != 0 || (rc = site_check(ctl, sync)) != 0 ||
-	    (rc = site_check(ctl, primary)) != 0)
+	    (rc = site_check(ctl, primary)) != 0 || (rc = site_check(ctl, async)) != 0)
+		return rc;
+	if (mode != NULL && async == NULL)
+		return ctl_usage(ctl, "option --mode is how --async SITE follows: name the site");
+	if (mode != NULL &&
+	    (rc = one_of(ctl, "--mode", mode, "stream", "snapshot", &snapshot)) != 0)
 		return rc;
 	m.name = keep(texts[0], sizeof(texts[0]), name);
 	m.sync_site = keep(texts[1], sizeof(texts[1]), sync);
 	m.primary_site = keep(texts[2], sizeof(texts[2]), primary);
+	m.async_site = keep(texts[3], sizeof(texts[3]), async);
+	m.mode_snapshot = snapshot;
 	m.ack_received = p.received;
 	m.on_peer_loss_stop = p.stop;
 	m.on_full_stop = p.full_stop;
@@ -118,12 +126,15 @@ static int history_check(const struct ctl *ctl, const char *text, Adm__GroupSet 
 int cmd_group_set(struct ctl *ctl, int argc, char **argv)
 {
 	struct policy p = {0};
-	const char *name, *history = NULL;
+	const char *name, *history = NULL, *sync = NULL, *async = NULL, *remove = NULL;
 	const struct opt opts[] = {{"--ack", &p.ack, NULL, false},
 				   {"--on-peer-loss", &p.on_peer_loss, NULL, false},
 				   {"--on-full", &p.on_full, NULL, false},
 				   {"--min-isr", &p.min_isr, NULL, false},
 				   {"--history", &history, NULL, false},
+				   {"--sync", &sync, NULL, false},
+				   {"--async", &async, NULL, false},
+				   {"--remove", &remove, NULL, false},
 				   {"--solo", NULL, NULL, true},
 				   {"--strict-reads", NULL, NULL, true},
 				   {"--rpo", NULL, NULL, true},
@@ -134,20 +145,24 @@ int cmd_group_set(struct ctl *ctl, int argc, char **argv)
 				   {"--space", &p.on_full, NULL, false},
 				   {"--branch-keep", NULL, NULL, true},
 				   {NULL, NULL, NULL, false}};
-	char text[NAME_BYTES_MAX + 1];
+	char texts[4][NAME_BYTES_MAX + 1];
 	Adm__Request request = ADM__REQUEST__INIT;
 	Adm__GroupSet m = ADM__GROUP_SET__INIT;
 	int rc = ctl_parse(ctl, argc, argv, opts, 1, 1, &name);
 
 	if (rc != 0 || (rc = ctl_name(ctl, "group", name)) != 0 ||
-	    (rc = policy_check(ctl, &p)) != 0)
+	    (rc = policy_check(ctl, &p)) != 0 || (rc = site_check(ctl, sync)) != 0 ||
+	    (rc = site_check(ctl, async)) != 0 || (rc = site_check(ctl, remove)) != 0)
 		return rc;
 	if (history != NULL && (rc = history_check(ctl, history, &m)) != 0)
 		return rc;
 	if (p.ack == NULL && p.on_peer_loss == NULL && p.on_full == NULL && p.min_isr == NULL &&
-	    history == NULL)
+	    history == NULL && sync == NULL && async == NULL && remove == NULL)
 		return ctl_usage(ctl, "nothing to set");
-	m.name = keep(text, sizeof(text), name);
+	m.name = keep(texts[0], sizeof(texts[0]), name);
+	m.sync_site = keep(texts[1], sizeof(texts[1]), sync);
+	m.async_site = keep(texts[2], sizeof(texts[2]), async);
+	m.remove_site = keep(texts[3], sizeof(texts[3]), remove);
 	m.ack_received = p.received;
 	m.set_on_peer_loss = p.on_peer_loss != NULL;
 	m.set_on_full = p.on_full != NULL;

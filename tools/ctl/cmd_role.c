@@ -72,3 +72,39 @@ int cmd_failover(struct ctl *ctl, int argc, char **argv)
 	request.failover = &m;
 	return client_change(ctl, &request, "group", group);
 }
+
+/* pause and resume. */
+static int site_flow(struct ctl *ctl, int argc, char **argv, bool resume)
+{
+	static const struct opt opts[] = {{NULL, NULL, NULL, false}};
+	const char *names[2];
+	char group[NAME_BYTES_MAX + 1], site[SITE_NAME_BYTES_MAX + 1];
+	Adm__Request request = ADM__REQUEST__INIT;
+	Adm__Pause m = ADM__PAUSE__INIT;
+	int rc = ctl_parse(ctl, argc, argv, opts, 2, 2, names);
+
+	if (rc != 0 || (rc = ctl_name(ctl, "group", names[0])) != 0)
+		return rc;
+	if (!site_name_is_valid(names[1]))
+		return ctl_usage(ctl,
+				 "'%.80s' is not a name of a site: 1 to 32 of a-z, 0-9 and '-'",
+				 names[1]);
+	snprintf(group, sizeof(group), "%s", names[0]);
+	snprintf(site, sizeof(site), "%s", names[1]);
+	m.group = group;
+	m.site = site;
+	m.resume = resume;
+	request.command_case = ADM__REQUEST__COMMAND_PAUSE;
+	request.pause = &m;
+	return client_change(ctl, &request, "group", group);
+}
+
+int cmd_pause(struct ctl *ctl, int argc, char **argv)
+{
+	return site_flow(ctl, argc, argv, false);
+}
+
+int cmd_resume(struct ctl *ctl, int argc, char **argv)
+{
+	return site_flow(ctl, argc, argv, true);
+}

@@ -92,6 +92,8 @@ int cmd_clone(struct ctl *ctl, int argc, char **argv);
 int cmd_rollback(struct ctl *ctl, int argc, char **argv);
 int cmd_diff(struct ctl *ctl, int argc, char **argv);
 int cmd_switchover(struct ctl *ctl, int argc, char **argv);
+int cmd_pause(struct ctl *ctl, int argc, char **argv);
+int cmd_resume(struct ctl *ctl, int argc, char **argv);
 int cmd_failover(struct ctl *ctl, int argc, char **argv);
 int cmd_store_format(struct ctl *ctl, int argc, char **argv);
 int cmd_store_inspect(struct ctl *ctl, int argc, char **argv);

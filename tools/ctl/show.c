@@ -86,6 +86,7 @@ static void peer_json(struct json *j, const Adm__Peer *p)
 		json_null(j, "durable_lsn");
 	json_number(j, "lag_bytes", p->lag_bytes);
 	json_real(j, "lag_seconds", p->lag_seconds);
+	json_time(j, "newest_time", p->newest_time_ns);
 	json_object(j, "resync");
 	json_number(j, "bytes_left", p->resync_bytes_left);
 	json_real(j, "eta_seconds", p->resync_eta_seconds);

@@ -205,6 +205,24 @@ START_TEST(force_is_for_non_members_and_declares_loss)
 }
 END_TEST
 
+START_TEST(force_to_an_async_site_makes_it_sync)
+{
+	struct fsm *f = with_group();
+	struct vg_cmd c = on(f, 1, VG_FORCE, 3);
+
+	add_second(f);
+	c = on(f, 1, VG_ADD, 3);
+	ck_assert_int_eq(fsm_apply(f, &c, NULL), -ERR_REFUSED); /* F1 */
+	c = on(f, 1, VG_FORCE, 3);
+	ck_assert_int_eq(fsm_apply(f, &c, NULL), 0);
+	ck_assert_uint_eq(view(f, 1)->isr, 4);
+	ck_assert_uint_eq(view(f, 1)->primary, 3);
+	ck_assert(vg_is_sync(view(f, 1), 3));
+	ck_assert_uint_eq(vg_pair_peer(view(f, 1), 3), 1); /* it may join, and the other follows */
+	fsm_close(&f);
+}
+END_TEST
+
 START_TEST(config_keeps_isr_members_and_replicas)
 {
 	struct fsm *f = with_group();
@@ -408,6 +426,7 @@ int main(void)
 	tcase_add_test(t, the_primary_is_never_dropped);
 	tcase_add_test(t, switch_keeps_the_isr);
 	tcase_add_test(t, force_is_for_non_members_and_declares_loss);
+	tcase_add_test(t, force_to_an_async_site_makes_it_sync);
 	tcase_add_test(t, config_keeps_isr_members_and_replicas);
 	tcase_add_test(t, a_boot_is_told_to_every_group_and_only_grows);
 	tcase_add_test(t, joined_is_the_cfg_of_the_add_or_of_what_the_claimer_knew);
