@@ -23,7 +23,6 @@
  * Failure.     Before WRITE everything is undone; after it a failed write fails the store.
  * Limits.      BATCH_BLOCKS of payload, COPY_BLOCKS copied, BATCH_LEAVES leaves, LOADS leaf loads, REQS requests in flight.
  */
-#include "engine/store/fold_batch.h"
 
 #include <stdlib.h>
 
@@ -32,103 +31,15 @@
 #include "engine/base/err.h"
 #include "engine/base/log.h"
 #include "engine/port/clock.h"
-#include "engine/store/index.h"
-#include "engine/store/map_edit.h"
-#include "engine/store/rewrite.h"
-#include "engine/store/store_state.h"
+#include "engine/store/fold_batch_state.h"
 
-#define BATCH_BLOCKS 1024u
-#define BATCH_LEAVES 128u
-#define COPY_BLOCKS 512u
-#define LOADS 12u
-#define REQS 16u
-#define GAP_BLOCKS 2u /* headers between payloads: read along */
 #define SKIPS_PER_STEP 4096u
 #define RETRY_NS (5 * MS_NS)
-
-#define BIT_LOAD(i) (1u << (i))
-#define BIT_REQ(i) (1u << (LOADS + (i)))
-#define BIT_TIMER (1u << 30)
-#define BIT_MEND (1u << 29)
-#define BITS_REQ (((1u << REQS) - 1) << LOADS)
-
-_Static_assert(LOADS + REQS <= 29, "bits of one op");
-_Static_assert(BATCH_BLOCKS >= LEAF_BLOCKS, "one leaf fits a batch");
-_Static_assert(BATCH_BLOCKS + COPY_BLOCKS <= UINT16_MAX, "order[]");
-_Static_assert(COPY_BLOCKS >= LEAF_CHUNKS * (CHUNK_BLOCKS / 2), "what one leaf may have to copy");
-
-enum batch_phase { BATCH_IDLE, BATCH_GATHER, BATCH_MOVE, BATCH_COPY, BATCH_WRITE };
-
-struct batch_leaf {
-	struct map *map;
-	uint64_t leaf_no;
-	struct leaf *leaf; /* pinned; NULL: a hole that stays one */
-	bool has_data, ready, loading;
-	uint32_t adopted;	    /* FB7, one bit per chunk */
-	uint32_t begin;		    /* its first item */
-	uint32_t wins[LEAF_BLOCKS]; /* index of the winning item plus 1; 0: untouched */
-};
-
-struct batch_block {
-	uint64_t from; /* byte offset in the journal; of a copied one, in home */
-	uint64_t to;   /* in home */
-	uint32_t crc;
-	uint32_t volume;
-	uint16_t leaf;	/* index in leaves */
-	uint16_t block; /* in the leaf */
-	bool zero;	/* FB6 */
-};
-
-/* An entry of a leaf that gets data. */
-struct batch_entry {
-	struct leaf_plan plan;
-	uint16_t leaf;
-	uint16_t chunk; /* in the leaf */
-};
-
-struct fold_batch {
-	struct store *s;
-	struct op op;
-	enum batch_phase phase;
-	struct completion *done;
-	int rc;
-
-	struct replica *r;
-	bool staging;
-	const struct index_item *items;
-	uint32_t item_count, at; /* next item to gather */
-
-	struct batch_leaf leaves[BATCH_LEAVES];
-	uint32_t leaf_count, leaf_max, leaves_ready;
-	/* Copied blocks are those from BATCH_BLOCKS on. */
-	struct batch_block blocks[BATCH_BLOCKS + COPY_BLOCKS];
-	uint32_t block_count, copy_count;
-	struct batch_entry entries[BATCH_LEAVES * LEAF_CHUNKS];
-	uint32_t entry_count;
-	uint16_t order[BATCH_BLOCKS + COPY_BLOCKS]; /* of blocks, by the place read or written */
-	uint32_t order_count, next;		    /* next in order: not yet submitted */
-
-	struct leaf_load loads[LOADS];
-	uint16_t load_leaf[LOADS];
-	bool load_used[LOADS];
-	struct disk_req reqs[REQS];
-	struct iovec iov[REQS][DISK_IOV_MAX];
-	struct timer timer;
-	struct mend mend;
-	uint32_t verified; /* blocks */
-	uint8_t *data;	   /* of blocks[] */
-	uint8_t *scratch;  /* what lies between payloads */
-};
 
 static void batch_step(struct op *op);
 static int gather(struct fold_batch *b);
 static bool gather_leaf(struct fold_batch *b);
 static int leaves_step(struct fold_batch *b);
-static void order_clear(struct fold_batch *b);
-static void order_add(struct fold_batch *b, uint32_t first, uint32_t count);
-static void order_by(struct fold_batch *b, bool home);
-static void submit(struct fold_batch *b, enum disk_kind kind);
-static int reqs_rc(struct fold_batch *b);
 static int verify(struct fold_batch *b);
 static int plan(struct fold_batch *b);
 static void plan_give(struct fold_batch *b);
@@ -200,7 +111,7 @@ void fold_batch_run(struct fold_batch *b, struct completion *done)
 	b->leaf_count = b->leaves_ready = b->block_count = b->copy_count = b->entry_count = 0;
 	b->verified = 0;
 	b->mend.done.rc = 0;
-	order_clear(b);
+	batch_order_clear(b);
 	b->phase = BATCH_GATHER;
 	op_wake(&b->op);
 }
@@ -210,10 +121,10 @@ static int move_step(struct fold_batch *b)
 {
 	int rc = b->s->failed ? -ERR_FAILED : 0;
 
-	(void)reqs_rc(b); /* what could not be read has a wrong checksum */
+	(void)batch_reqs_rc(b); /* what could not be read has a wrong checksum */
 	b->rc = b->rc == 0 ? rc : b->rc;
 	if (b->rc == 0) {
-		submit(b, DISK_READ);
+		batch_submit(b, DISK_READ);
 		b->rc = leaves_step(b);
 	}
 	if ((b->op.waits & ~BIT_TIMER) != 0)
@@ -234,11 +145,11 @@ static int move_step(struct fold_batch *b)
 /* What must be copied up: 1: wait; 0: all there; or an error: nothing has changed. */
 static int copy_step(struct fold_batch *b)
 {
-	int rc = b->s->failed ? -ERR_FAILED : reqs_rc(b);
+	int rc = b->s->failed ? -ERR_FAILED : batch_reqs_rc(b);
 
 	b->rc = b->rc == 0 ? rc : b->rc;
 	if (b->rc == 0)
-		submit(b, DISK_READ);
+		batch_submit(b, DISK_READ);
 	if ((b->op.waits & BITS_REQ) != 0)
 		return 1;
 	if (b->rc == 0)
@@ -251,11 +162,11 @@ static int copy_step(struct fold_batch *b)
 /* Home writes: 1: wait; 0: all written; or -ERR_IO. */
 static int write_step(struct fold_batch *b)
 {
-	int rc = reqs_rc(b);
+	int rc = batch_reqs_rc(b);
 
 	b->rc = b->rc == 0 ? rc : b->rc;
 	if (b->rc == 0)
-		submit(b, DISK_WRITE);
+		batch_submit(b, DISK_WRITE);
 	if ((b->op.waits & BITS_REQ) != 0)
 		return 1;
 	return b->rc;
@@ -279,8 +190,8 @@ static void batch_step(struct op *op)
 				finish(b, 0);
 				return;
 			}
-			order_add(b, 0, b->block_count);
-			order_by(b, false);
+			batch_order_add(b, 0, b->block_count);
+			batch_order_by(b, false);
 			b->phase = BATCH_MOVE;
 			continue;
 		case BATCH_MOVE:
@@ -292,9 +203,9 @@ static void batch_step(struct op *op)
 				finish(b, rc);
 				return;
 			}
-			order_clear(b);
-			order_add(b, BATCH_BLOCKS, b->copy_count);
-			order_by(b, false);
+			batch_order_clear(b);
+			batch_order_add(b, BATCH_BLOCKS, b->copy_count);
+			batch_order_by(b, false);
 			b->phase = BATCH_COPY;
 			continue;
 		case BATCH_COPY:
@@ -306,10 +217,10 @@ static void batch_step(struct op *op)
 				finish(b, rc);
 				return;
 			}
-			order_clear(b);
-			order_add(b, 0, b->block_count);
-			order_add(b, BATCH_BLOCKS, b->copy_count);
-			order_by(b, true);
+			batch_order_clear(b);
+			batch_order_add(b, 0, b->block_count);
+			batch_order_add(b, BATCH_BLOCKS, b->copy_count);
+			batch_order_by(b, true);
 			b->phase = BATCH_WRITE;
 			continue;
 		case BATCH_WRITE:
@@ -539,127 +450,6 @@ static int leaves_step(struct fold_batch *b)
 		b->leaves_ready += l->ready;
 	}
 	return 0;
-}
-
-/* --- requests --- */
-
-static uint64_t place_of(const struct fold_batch *b, uint32_t i, bool home)
-{
-	return home ? b->blocks[i].to : b->blocks[i].from;
-}
-
-static void order_clear(struct fold_batch *b)
-{
-	b->order_count = b->next = 0;
-}
-
-/* These blocks are to be read or written. */
-static void order_add(struct fold_batch *b, uint32_t first, uint32_t count)
-{
-	for (uint32_t i = first; i < first + count; i++)
-		if (!b->blocks[i].zero)
-			b->order[b->order_count++] = (uint16_t)i;
-}
-
-/* Heap sort: no memory, no luck. */
-static void order_by(struct fold_batch *b, bool home)
-{
-	uint32_t n = b->order_count;
-
-	for (uint32_t start = n / 2, end = n; end > 1;) {
-		uint32_t root;
-
-		if (start > 0) {
-			start--;
-		} else {
-			uint16_t top = b->order[--end];
-
-			b->order[end] = b->order[0];
-			b->order[0] = top;
-		}
-		root = start;
-		while (2 * root + 1 < end) {
-			uint32_t child = 2 * root + 1;
-			uint16_t swap;
-
-			if (child + 1 < end && place_of(b, b->order[child], home) <
-						       place_of(b, b->order[child + 1], home))
-				child++;
-			if (place_of(b, b->order[root], home) >= place_of(b, b->order[child], home))
-				break;
-			swap = b->order[root];
-			b->order[root] = b->order[child];
-			b->order[child] = swap;
-			root = child;
-		}
-	}
-}
-
-static void iov_add(struct disk_req *q, struct iovec *iov, uint8_t *data)
-{
-	struct iovec *last = q->iov_count == 0 ? NULL : &iov[q->iov_count - 1];
-
-	q->bytes += BLOCK_BYTES;
-	if (last != NULL && (uint8_t *)last->iov_base + last->iov_len == data) {
-		last->iov_len += BLOCK_BYTES;
-		return;
-	}
-	iov[q->iov_count++] = (struct iovec){.iov_base = data, .iov_len = BLOCK_BYTES};
-}
-
-/* One request of blocks that lie side by side, from order[next] on. */
-static void request_fill(struct fold_batch *b, struct disk_req *q, struct iovec *iov,
-			 enum disk_kind kind)
-{
-	bool home = kind == DISK_WRITE;
-
-	q->kind = kind;
-	q->flags = 0;
-	q->off = place_of(b, b->order[b->next], home);
-	q->bytes = 0;
-	q->iov = iov;
-	q->iov_count = 0;
-	for (; b->next < b->order_count; b->next++) {
-		uint32_t i = b->order[b->next];
-		uint64_t at = place_of(b, i, home), end = q->off + q->bytes;
-
-		if (q->iov_count + GAP_BLOCKS + 1 > DISK_IOV_MAX || q->bytes >= IO_BYTES_MAX)
-			break;
-		if (at != end && (home || at - end > GAP_BLOCKS * BLOCK_BYTES || at < end))
-			break;
-		for (; end < at;
-		     end += BLOCK_BYTES) /* the same scratch again and again: never merged */
-			iov_add(q, iov, b->scratch);
-		iov_add(q, iov, b->data + (uint64_t)i * BLOCK_BYTES);
-	}
-}
-
-static void submit(struct fold_batch *b, enum disk_kind kind)
-{
-	for (uint32_t i = 0; i < REQS && b->next < b->order_count; i++) {
-		struct disk_req *q = &b->reqs[i];
-
-		if ((b->op.waits & BIT_REQ(i)) != 0)
-			continue;
-		request_fill(b, q, b->iov[i], kind);
-		completion_arm(&q->done, &b->op, BIT_REQ(i));
-		disk_submit(b->s->disk, q);
-	}
-}
-
-/* First failure among the requests that have ended. */
-static int reqs_rc(struct fold_batch *b)
-{
-	int rc = 0;
-
-	for (uint32_t i = 0; i < REQS; i++) {
-		if ((b->op.waits & BIT_REQ(i)) != 0)
-			continue;
-		if (b->reqs[i].done.rc < 0 && rc == 0)
-			rc = -ERR_IO;
-		b->reqs[i].done.rc = 0;
-	}
-	return rc;
 }
 
 /* --- moving --- */
