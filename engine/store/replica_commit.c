@@ -9,7 +9,8 @@
  *                  change them again when they are replayed.
  *              C3  While fold finds no room in the store the index grows (by no more than the journal
  *                  holds): the delete that gives room back may be behind what it has no place for.
- * Failure.     -ERR_AGAIN: the index is full until fold has worked.  -ERR_NOT_FOUND: the record refers to a
+ * Failure.     -ERR_AGAIN: the index is full until fold has worked, or a snapshot of the past that the record refers to is
+ *              still being made.  -ERR_NOT_FOUND: the record refers to a
  *              snapshot that is not here; commit stays before it.
  */
 #include <string.h>
@@ -19,41 +20,31 @@
 #include "engine/base/err.h"
 #include "engine/port/clock.h"
 #include "engine/port/env.h"
+#include "engine/store/extents.h"
 #include "engine/store/replica_state.h"
 #include "engine/store/store_state.h"
-#include "proto/record_place.h"
 
-/* The blocks of extent e that lie in its volume; 0: none (unknown, deleted, beyond the end). */
-static uint32_t extent_clip(const struct replica *r, struct lsn begin,
-			    const struct record_extent *e)
+/* The volume of an extent of the record at begin; NULL: unknown. */
+static const struct replica_volume *volume_at(const struct replica *r, struct lsn begin,
+					      uint32_t slot)
 {
-	const struct replica_volume *v = replica_snap_volume(r, begin, e->volume);
-	uint64_t blocks;
+	const struct replica_volume *v = replica_snap_volume(r, begin, slot);
 
-	if (e->volume >= r->volume_count)
-		return 0;
+	if (slot >= r->volume_count)
+		return NULL;
 	if (v == NULL)
-		v = r->volumes[e->volume].used ? &r->volumes[e->volume].v : NULL;
-	if (v == NULL || v->deleted)
-		return 0;
-	blocks = (v->bytes + BLOCK_BYTES - 1) / BLOCK_BYTES;
-	if (e->block >= blocks)
-		return 0;
-	return blocks - e->block < e->count ? (uint32_t)(blocks - e->block) : e->count;
+		v = r->volumes[slot].used ? &r->volumes[slot].v : NULL;
+	return v;
 }
 
-static uint64_t entries_needed(const struct replica *r, const struct journal_uncommitted *u)
+static void clip(const struct replica *r, const struct journal_uncommitted *u,
+		 struct extents_clip *ret)
 {
-	uint64_t need = 0;
-
 	for (uint32_t i = 0; i < u->view.extent_count; i++) {
 		struct record_extent e = record_extent_at(u->header, &u->view, i);
-		uint32_t count = extent_clip(r, u->view.begin, &e);
 
-		if (count > 0)
-			need += e.kind == EXTENT_DATA ? count : index_range_need(e.block, count);
+		ret->count[i] = extent_clip(&e, volume_at(r, u->view.begin, e.volume));
 	}
-	return need;
 }
 
 static int index_make_room(struct replica *r, uint64_t need, bool may_grow)
@@ -71,46 +62,16 @@ static int index_make_room(struct replica *r, uint64_t need, bool may_grow)
 	return want > UINT32_MAX - 1 ? -ERR_NOMEM : index_grow(r->index, (uint32_t)want);
 }
 
-/* `count` blocks of DATA extent e, each at its place in journal or chunk. */
-static int apply_data(struct replica *r, const struct journal_uncommitted *u,
-		      const struct record_runs *runs, const struct record_extent *e, uint32_t count,
-		      struct lsn lsn)
+static int apply_write(struct replica *r, const struct journal_uncommitted *u, bool may_grow)
 {
-	int rc = 0;
+	struct extents_clip in;
+	int rc;
 
-	for (uint32_t b = 0; b < count && rc == 0; b++) {
-		uint32_t nth = e->payload_block + b;
-		uint64_t off = record_block_off(runs, &u->place.chunks, u->place.off, nth,
-						u->view.payload_blocks, NULL);
-
-		rc = index_put_data(r->index, e->volume, e->block + b, off,
-				    record_crc_at(u->header, &u->view, nth), lsn);
-	}
+	clip(r, u, &in);
+	rc = index_make_room(r, extents_need(u, &in), may_grow);
+	if (rc == 0)
+		extents_index(r->index, u, &in);
 	return rc;
-}
-
-static void apply_extents(struct replica *r, const struct journal_uncommitted *u)
-{
-	struct record_runs runs;
-	int rc = 0;
-
-	record_runs(u->header, &u->view, &runs);
-	for (uint32_t i = 0; i < u->view.extent_count && rc == 0; i++) {
-		struct record_extent e = record_extent_at(u->header, &u->view, i);
-		struct lsn lsn = {u->view.begin.v + i}; /* index.h: later extents win */
-		uint32_t count = extent_clip(r, u->view.begin, &e);
-
-		if (count == 0)
-			continue;
-		if (e.kind != EXTENT_DATA) {
-			rc = index_put_range(r->index, e.volume, e.block, count,
-					     e.kind == EXTENT_ZERO ? INDEX_ZERO : INDEX_DISCARD,
-					     lsn);
-			continue;
-		}
-		rc = apply_data(r, u, &runs, &e, count, lsn);
-	}
-	assert(rc == 0); /* C1 */
 }
 
 static int volume_create(struct replica *r, const struct record_volume *rv)
@@ -175,9 +136,7 @@ int replica_apply_first(struct replica *r, bool may_grow)
 		return 0;
 	switch (u.view.type) {
 	case RECORD_WRITE:
-		rc = index_make_room(r, entries_needed(r, &u), may_grow);
-		if (rc == 0)
-			apply_extents(r, &u);
+		rc = apply_write(r, &u, may_grow);
 		break;
 	case RECORD_VOLUME:
 		rc = apply_volume(r, &u);
