@@ -50,9 +50,11 @@
 #define STORE_INCOMPAT_SNAPSHOTS \
 	4ull /* there are snapshots or clones: who does not know them would lose them */
 #define STORE_INCOMPAT_GROWN (1ull << 4) /* larger than it was formatted: grown_bytes counts */
+#define STORE_INCOMPAT_PAST \
+	(1ull << 5) /* anchors, or snapshots of the past: who does not know them gives them away */
 #define STORE_INCOMPAT_KNOWN                                                               \
 	(STORE_INCOMPAT_SHARING | STORE_INCOMPAT_BY_REFERENCE | STORE_INCOMPAT_SNAPSHOTS | \
-	 STORE_INCOMPAT_GROWN)
+	 STORE_INCOMPAT_GROWN | STORE_INCOMPAT_PAST)
 
 struct disk_super {
 	uint64_t magic;
@@ -316,6 +318,10 @@ _Static_assert(sizeof(struct disk_volumes) == PAGE_BYTES, "volume page");
 #define SNAPSHOTS_PER_PAGE 31u
 #define DISK_SNAPSHOT_PINNED 1u	 /* its volumes have roots of their own */
 #define DISK_SNAPSHOT_DELETED 2u /* unlisted; a record above fold still needs it */
+#define DISK_SNAPSHOT_ANCHOR 4u	 /* unlisted and kept: the journal from its LSN on leads from it */
+#define DISK_SNAPSHOT_PAST 8u	 /* not pinned: to be made of an anchor and the journal behind it */
+#define DISK_SNAPSHOT_MISSING 16u /* listed and not pinned: its content is not here, nor will be */
+#define DISK_SNAPSHOT_STATES 31u
 enum disk_snapshot_kind { DISK_SNAPSHOT = 1, DISK_CLONE_BASE = 2 };
 struct disk_snapshot {
 	uint32_t group; /* index in the group table */

@@ -31,6 +31,7 @@
 #include "engine/base/err.h"
 #include "engine/base/log.h"
 #include "engine/store/map_edit.h"
+#include "engine/store/past.h"
 #include "engine/store/root_codec.h"
 #include "engine/store/snapshot_state.h"
 #include "engine/store/stall.h"
@@ -85,6 +86,7 @@ struct checkpoint {
 	uint32_t volume_count;
 	struct snapshot_capture snaps; /* only when they changed */
 	uint32_t snap_entries, snap_volume_entries;
+	bool any_past; /* of those entries */
 	_Alignas(8) uint8_t page[PAGE_BYTES];
 };
 
@@ -406,13 +408,26 @@ static int step_pages(struct checkpoint *cp)
 
 /* --- capture --- */
 
+/* Trees without an owner: being given back, or in the making (past.c PA2). */
 static uint32_t ghosts_count(const struct store *s)
 {
 	uint32_t n = 0;
 
 	LIST_FOR_EACH(link, &s->ghosts)
 		n += container_of(link, struct ghost, link)->map->root.address != DISK_NONE;
+	for (uint32_t i = 0; i < PAST_MAPS; i++)
+		n += past_map(s->past, i) != NULL &&
+		     past_map(s->past, i)->root.address != DISK_NONE;
 	return n;
+}
+
+static bool capture_ghost(struct captured_volume *to, const struct map *m)
+{
+	if (m == NULL || m->root.address == DISK_NONE)
+		return false;
+	to->group = VOLUME_GROUP_NONE;
+	map_root_get(m, &to->root);
+	return true;
 }
 
 static int capture_roots(struct checkpoint *cp)
@@ -449,15 +464,10 @@ static int capture_roots(struct checkpoint *cp)
 			cp->volumes[n++].root = cp->roots[i].root.volumes[k];
 		}
 	}
-	LIST_FOR_EACH(link, &s->ghosts) {
-		struct map *m = container_of(link, struct ghost, link)->map;
-
-		if (m->root.address == DISK_NONE)
-			continue;
-		cp->volumes[n].group = VOLUME_GROUP_NONE;
-		map_root_get(m, &cp->volumes[n].root);
-		n++;
-	}
+	LIST_FOR_EACH(link, &s->ghosts)
+		n += capture_ghost(&cp->volumes[n], container_of(link, struct ghost, link)->map);
+	for (uint32_t i = 0; i < PAST_MAPS; i++)
+		n += capture_ghost(&cp->volumes[n], past_map(s->past, i));
 	assert(n == volumes);
 	cp->volume_count = n;
 	return 0;
@@ -510,6 +520,7 @@ static int assign_snapshots(struct checkpoint *cp)
 		rc = assign_changed(cp, TABLE_SNAPSHOT_VOLUMES,
 				    snapshot_capture_volume_pages(&cp->snaps));
 	cp->snap_entries = cp->snaps.count;
+	cp->any_past = cp->snaps.any_past;
 	cp->snap_volume_entries = cp->snaps.volume_count;
 	cp->s->snapshots_changed = false;
 	return rc;
@@ -674,6 +685,7 @@ static void write_super(struct checkpoint *cp)
 	next.root_seq = cp->seq + 1;
 	next.incompat |= STORE_INCOMPAT_SHARING;
 	next.incompat |= cp->snap_entries > 0 ? STORE_INCOMPAT_SNAPSHOTS : 0;
+	next.incompat |= cp->any_past ? STORE_INCOMPAT_PAST : 0;
 	if (space_grown_bytes(cp->s->space) != 0) { /* the root counts these segments, too */
 		next.grown_bytes = space_grown_bytes(cp->s->space);
 		next.incompat |= STORE_INCOMPAT_GROWN;

@@ -22,7 +22,7 @@
  *              F9  A window ends where a snapshot begins: the next checkpoint pins it and goes on behind it.
  *              F10 Nothing from a replica's fold cap on is folded (import.c I5): no checkpoint helps then.
  * States.      IDLE -> WINDOW -> GATHER -> MOVE (loads, locks and journal reads) -> WRITE -> GATHER ...
- *              -> WINDOW;  IDLE -> DISCARD -> IDLE;  IDLE -> REWRITE -> IDLE (repair.c);  IDLE -> STEAL, CHECKPOINT ->
+ *              -> WINDOW;  IDLE -> DISCARD -> IDLE;  IDLE -> REWRITE -> IDLE (repair.c);  IDLE -> PAST -> IDLE (past.c);  IDLE -> STEAL, CHECKPOINT ->
  *              back.
  * Ownership.   The replica of a window is held; leaves of a batch are pinned.
  * Failure.     A bad journal record or a full store ends the window; the replica is retried later and
@@ -42,6 +42,7 @@
 #include "engine/store/fold_batch.h"
 #include "engine/store/index.h"
 #include "engine/store/map_edit.h"
+#include "engine/store/past.h"
 #include "engine/store/rewrite.h"
 #include "engine/store/snapshot_state.h"
 
@@ -52,12 +53,14 @@
 #define RETRY_BAD_NS (30 * SEC_NS) /* a damaged record does not mend itself */
 #define POLL_MS 100u
 #define DISCARD_LEAVES 32u
+#define PAST_TURNS 8u /* between two windows */
 
 #define BIT_LOAD (1u << 0)
 #define BIT_CHECKPOINT (1u << 1)
 #define BIT_BATCH (1u << 2)
 #define BIT_TIMER (1u << 3)
 #define BIT_REWRITE (1u << 4)
+#define BIT_PAST (1u << 5)
 
 enum fold_phase {
 	FOLD_IDLE,
@@ -65,6 +68,7 @@ enum fold_phase {
 	FOLD_BATCH,
 	FOLD_DISCARD,
 	FOLD_REWRITE,
+	FOLD_PAST,
 	FOLD_STEAL,	 /* then back to `after` */
 	FOLD_CHECKPOINT, /* the same */
 };
@@ -74,7 +78,8 @@ struct fold {
 	struct op op;
 	enum fold_phase phase, after;
 	struct fold_batch *batch;
-	struct completion batch_done, checkpoint_done, rewrite_done;
+	struct completion batch_done, checkpoint_done, rewrite_done, past_done;
+	uint32_t past_turns; /* since the last window */
 	struct leaf_load load;
 	bool loading;	     /* load was started and not looked at */
 	struct ghost *ghost; /* FOLD_DISCARD: being given back */
@@ -105,6 +110,7 @@ static void window_end(struct fold *f, int rc);
 static void waits_check(struct fold *f);
 static void timer_set(struct fold *f);
 static void timer_arm(struct fold *f);
+static void past_ended(struct fold *f);
 
 int fold_open(struct store *s, struct fold **ret_fold)
 {
@@ -258,6 +264,11 @@ static void fold_step(struct op *op)
 				return; /* wait: repair.c */
 			f->phase = FOLD_IDLE;
 			break;
+		case FOLD_PAST:
+			if ((op->waits & BIT_PAST) != 0)
+				return; /* wait: past.c */
+			past_ended(f);
+			break;
 		case FOLD_STEAL:
 		case FOLD_CHECKPOINT:
 			if ((op->waits & BIT_CHECKPOINT) != 0)
@@ -277,6 +288,11 @@ static void fold_step(struct op *op)
 		f->stopped = true;
 		completion_fire(stop, 0);
 	}
+}
+
+static bool too_dirty(const struct fold *f)
+{
+	return f->s->cache->dirty_count > f->s->cache->page_count / 2;
 }
 
 static void start_checkpoint(struct fold *f)
@@ -302,9 +318,19 @@ static void start_steal(struct fold *f)
 	checkpoint_steal(f->s->checkpoint, &f->checkpoint_done);
 }
 
-static bool too_dirty(const struct fold *f)
+static void past_ended(struct fold *f)
 {
-	return f->s->cache->dirty_count > f->s->cache->page_count / 2;
+	f->phase = FOLD_IDLE;
+	if (too_dirty(f))
+		start_steal(f);
+}
+
+static void start_past(struct fold *f)
+{
+	f->past_turns++;
+	f->phase = FOLD_PAST;
+	completion_arm(&f->past_done, &f->op, BIT_PAST);
+	past_turn(f->s->past, f->batch, &f->past_done);
 }
 
 /* Those who waited for a fold that is durable now. */
@@ -377,6 +403,8 @@ static bool checkpoint_due(const struct fold *f, bool more)
 		if (entry_may_run(f, e) && e->folded.v >= entry_upto(e).v &&
 		    e->folded.v < replica_fold_cap_lsn(e->r).v)
 			return true; /* F7: first the commit */
+		if (!e->leaving && replica_anchor_reached(e->r, e->folded))
+			return true;
 		if (e->leaving || e->folded.v <= replica_fold_lsn(e->r).v)
 			continue;
 		if (!more || replica_fold_wanted(e->r))
@@ -441,6 +469,11 @@ static int idle_step(struct fold *f)
 		start_checkpoint(f);
 		return 0;
 	}
+	if (past_wants_turn(f->s->past) && (e == NULL || f->past_turns < PAST_TURNS)) {
+		start_past(f);
+		return 0;
+	}
+	f->past_turns = 0;
 	if (e != NULL) {
 		f->entry = e;
 		f->r = e->r;

@@ -91,10 +91,24 @@ void fold_batch_begin(struct fold_batch *b, struct replica *r, const struct inde
 {
 	assert(b->phase == BATCH_IDLE);
 	b->r = r;
+	b->maps = NULL;
 	b->staging = replica_is_staging(r);
 	b->items = items;
 	b->item_count = count;
 	b->at = 0;
+}
+
+void fold_batch_begin_past(struct fold_batch *b, struct replica *r, struct map *const *maps,
+			   const struct index_item *items, uint32_t count)
+{
+	fold_batch_begin(b, r, items, count);
+	b->maps = maps;
+	assert(!b->staging);
+}
+
+uint32_t fold_batch_done(const struct fold_batch *b)
+{
+	return b->at;
 }
 
 bool fold_batch_more(const struct fold_batch *b)
@@ -334,7 +348,7 @@ static bool gather_leaf(struct fold_batch *b)
 	while (end < b->item_count && b->items[end].volume == first->volume &&
 	       b->items[end].block / LEAF_BLOCKS == first->block / LEAF_BLOCKS)
 		end++;
-	l->map = replica_map(b->r, first->volume);
+	l->map = b->maps != NULL ? b->maps[first->volume] : replica_map(b->r, first->volume);
 	l->leaf_no = first->block / LEAF_BLOCKS;
 	l->leaf = NULL;
 	l->begin = b->at;

@@ -68,6 +68,7 @@ struct fold_batch {
 
 	struct replica *r;
 	bool staging;
+	struct map *const *maps; /* by slot; NULL: the replica's */
 	const struct index_item *items;
 	uint32_t item_count, at; /* next item to gather */
 

@@ -417,6 +417,9 @@ static void snapshots_show(struct inspecting *i)
 			field_u64(i, "flags", snap->flags);
 			field_u64(i, "listed", snap->listed);
 			field_u64(i, "pinned", snap->pinned);
+			field_u64(i, "anchor", snap->anchor);
+			field_u64(i, "past", snap->past);
+			field_u64(i, "missing", snap->missing);
 			field_u64(i, "volumes", snap->volume_count);
 			object_end(i);
 		}

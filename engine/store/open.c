@@ -20,6 +20,7 @@
 #include "engine/store/fold.h"
 #include "engine/store/leaks.h"
 #include "engine/store/map_edit.h"
+#include "engine/store/past.h"
 #include "engine/store/root_codec.h"
 #include "engine/store/snapshot_state.h"
 #include "engine/store/stall.h"
@@ -177,6 +178,7 @@ static void opening_end(struct store_opening *o, int rc)
 			e->commit_durable = replica_commit_lsn(e->r);
 		}
 		fold_kick(s->fold);
+		past_kick(s->past);
 	} else {
 		*ret = NULL;
 		store_free(&s);

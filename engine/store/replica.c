@@ -293,15 +293,15 @@ static void release(struct replica *r)
 {
 	struct journal_root root;
 
-	journal_root_at(r->journal, lsn_min(lsn_min(r->fold, r->pin), replica_history_keep(r)),
-			&root);
+	journal_root_at(r->journal, replica_journal_keep(r, r->fold), &root);
 	if (root.trim.v <= journal_trim(r->journal).v || r->release_op.waits != 0)
 		return;
 	completion_arm(&r->released, &r->release_op, 1);
 	store_checkpoint(r->s, &r->released);
 }
 
-/* No room: if a pin holds the journal back, it goes; if history does, half of it.  Space is shared: so
+/* No room: if a pin holds the journal back, it goes; if history does, half of it; if snapshots in the making
+ * do, they.  Space is shared: so
  * is the loss. */
 static void make_room_wanted(struct replica *r)
 {
@@ -316,7 +316,8 @@ static void make_room_wanted(struct replica *r)
 	}
 	for (struct replica *x = store_first_replica(r->s); x != NULL;
 	     x = store_next_replica(r->s, x))
-		if (replica_history_shrink(x))
+		if (replica_history_shrink(x) ||
+		    (replica_past_keep(x).v < x->fold.v && replica_pasts_give(x)))
 			release(x);
 	release(r);
 	store_kick(r->s);

@@ -175,6 +175,10 @@ struct replica_history_status {
 	struct lsn begin; /* of the oldest record that is in the journal */
 	uint64_t bytes;	  /* from there to commit; 0: no history is wanted */
 	bool is_short;	  /* there is no room for all that is wanted */
+	/* The earliest moment that a snapshot can be made of; false: none is, now. */
+	bool reachable;
+	struct lsn earliest;
+	struct wall_ns earliest_time; /* everything that was committed by then is below it */
 };
 void replica_history_set(struct replica *r, const struct replica_history *want);
 void replica_history_status(const struct replica *r, struct replica_history_status *ret);

@@ -12,6 +12,8 @@
  *                  wanted time is below the newest sample that is as old.
  *              H4  What is wanted is in the checkpoint: nothing goes between an opening and the moment at
  *                  which the group says it again.
+ *              H5  What is kept begins at an anchor (replica_anchor.c), where room allows: without one there is no
+ *                  going back to what follows.
  * Failure.     Samples are in memory: after an opening what is there counts as committed just now, so it
  *              is kept longer than asked for, never shorter.
  * Limits.      HISTORY_SAMPLES of them: the time is kept to 1/64.
@@ -28,6 +30,9 @@
 
 #define SHARE_THOUSANDTHS 375u
 #define SAMPLES_PER_TIME 64u
+#define ANCHORS_PER_SPAN 8u
+#define ANCHOR_BYTES_MIN (256u << 10)
+#define ANCHOR_NS_MIN SEC_NS
 _Static_assert(HISTORY_SAMPLES > SAMPLES_PER_TIME + 2, "two samples frame the wanted time");
 
 static uint64_t now_ns(const struct replica *r)
@@ -60,9 +65,10 @@ void replica_history_set(struct replica *r, const struct replica_history *want)
 	h->count = 0;
 	h->floor.v = 0;
 	sample_add(h, r->commit, now_ns(r));
+	replica_anchor_ask(r);
 }
 
-static bool is_wanted(const struct replica *r)
+bool replica_history_wanted(const struct replica *r)
 {
 	return !r->staging && (r->history.want.ns != 0 || r->history.want.bytes != 0);
 }
@@ -72,6 +78,7 @@ void replica_history_committed(struct replica *r)
 	struct replica_history_state *h = &r->history;
 	uint64_t now = now_ns(r);
 
+	replica_anchor_ask(r);
 	if (h->want.ns == 0)
 		return;
 	if (h->count == 0 ||
@@ -124,11 +131,37 @@ static void keep_get(const struct replica *r, uint64_t *ret_wanted, uint64_t *re
 struct lsn replica_history_keep(const struct replica *r)
 {
 	uint64_t wanted, allowed;
+	const struct snapshot *base;
 
-	if (!is_wanted(r))
+	if (!replica_history_wanted(r))
 		return (struct lsn){UINT64_MAX};
 	keep_get(r, &wanted, &allowed);
+	base = replica_anchor_base(r, (struct lsn){wanted});
+	if (base != NULL)
+		wanted = base->lsn.v; /* H5 */
 	return (struct lsn){wanted > allowed ? wanted : allowed};
+}
+
+struct lsn replica_journal_keep(const struct replica *r, struct lsn fold)
+{
+	struct lsn keep = lsn_min(replica_history_keep(r), replica_past_keep(r));
+
+	return lsn_min(lsn_min(fold, r->pin), keep);
+}
+
+void replica_history_interval(const struct replica *r, uint64_t *ret_ns, uint64_t *ret_bytes)
+{
+	const struct replica_history *want = &r->history.want;
+	uint64_t bytes = bytes_at_most(r);
+
+	if (want->bytes != 0 && want->bytes < bytes)
+		bytes = want->bytes;
+	*ret_bytes = bytes / ANCHORS_PER_SPAN;
+	if (*ret_bytes < ANCHOR_BYTES_MIN)
+		*ret_bytes = ANCHOR_BYTES_MIN;
+	*ret_ns = want->ns / ANCHORS_PER_SPAN;
+	if (*ret_ns < ANCHOR_NS_MIN)
+		*ret_ns = want->ns == 0 ? UINT64_MAX : ANCHOR_NS_MIN;
 }
 
 bool replica_history_shrink(struct replica *r)
@@ -136,7 +169,7 @@ bool replica_history_shrink(struct replica *r)
 	uint64_t trim = journal_trim(r->journal).v, fold = r->fold.v;
 	uint64_t segment = space_segment_bytes(store_space(r->s)), floor;
 
-	if (!is_wanted(r) || replica_history_keep(r).v >= fold || trim >= fold)
+	if (!replica_history_wanted(r) || replica_history_keep(r).v >= fold || trim >= fold)
 		return false;
 	floor = trim + (fold - trim) / 2;
 	if (floor < trim + 2 * segment)
@@ -157,10 +190,11 @@ void replica_history_status(const struct replica *r, struct replica_history_stat
 
 	memset(ret, 0, sizeof(*ret));
 	ret->begin = journal_trim(r->journal);
-	if (!is_wanted(r))
+	if (!replica_history_wanted(r))
 		return;
 	ret->want = r->history.want;
 	ret->bytes = r->commit.v > ret->begin.v ? r->commit.v - ret->begin.v : 0;
 	keep_get(r, &wanted, &allowed);
 	ret->is_short = allowed > wanted;
+	replica_anchor_earliest(r, ret);
 }

@@ -30,9 +30,9 @@ static struct read_wait *jwait_of(struct replica_journal_read *q)
 	return (struct read_wait *)(void *)q->private;
 }
 
-/* The header of the record that begins at lsn is in block: check that it is that record's (N1). */
-static int header_check(const struct replica *r, struct lsn lsn, const uint8_t *block,
-			struct record_view *ret_view, struct record_chunks *ret_chunks)
+/* N1 */
+int replica_header_check(const struct replica *r, struct lsn lsn, const uint8_t *block,
+			 struct record_view *ret_view, struct record_chunks *ret_chunks)
 {
 	struct journal_position at;
 	struct record_local local;
@@ -141,7 +141,7 @@ static int jread_header(struct replica_journal_read *q, struct read_job *job)
 	struct buf *b;
 	int rc = job->reqs[0].done.rc < 0
 			 ? -ERR_IO
-			 : header_check(r, q->lsn, job->scratch, &view, &job->chunks);
+			 : replica_header_check(r, q->lsn, job->scratch, &view, &job->chunks);
 
 	if (rc < 0)
 		return rc;
@@ -258,7 +258,7 @@ static void chain_at_step(struct op *op)
 	} else {
 		rc = w->job->reqs[0].done.rc < 0
 			     ? -ERR_IO
-			     : header_check(q->r, q->lsn, w->job->scratch, &view, &chunks);
+			     : replica_header_check(q->r, q->lsn, w->job->scratch, &view, &chunks);
 		if (rc == 0)
 			q->chain = view.prev_chain;
 	}

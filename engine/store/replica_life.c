@@ -23,6 +23,7 @@
 #include "engine/base/err.h"
 #include "engine/port/env.h"
 #include "engine/store/map_edit.h"
+#include "engine/store/past.h"
 #include "engine/store/replica_state.h"
 #include "engine/store/store_state.h"
 
@@ -107,6 +108,7 @@ static void destroy(struct replica *r, struct completion *done)
 	r->watcher = NULL;
 	replica_reads_go(r);
 	store_remove_replica(r->s, r);
+	past_kick(r->s->past);
 	op_wake(&d->op);
 }
 

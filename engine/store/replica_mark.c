@@ -44,6 +44,8 @@ int replica_marks_run(struct replica *r, struct lsn *folded)
 		if (rc < 0)
 			return rc;
 		*folded = m->end;
+		if (m->target != NULL && replica_history_wanted(r))
+			replica_anchor_restored(r, m->end, m->target);
 		replica_mark_end(r, m);
 		n++;
 	}
@@ -117,6 +119,10 @@ static int mark_run(struct replica *r, struct mark *m)
 	struct map *maps[VOLUMES_MAX] = {NULL};
 	int rc = 0;
 
+	if (m->kind == MARK_ANCHOR) {
+		replica_anchor_make(r, &m->snap, NULL);
+		return 0; /* it holds nothing up */
+	}
 	if (m->target != NULL && !m->target->pinned)
 		return -ERR_AGAIN; /* of a clone: fold of its source is on the way */
 	if (m->target != NULL)
@@ -145,6 +151,11 @@ void replica_mark_end(struct replica *r, struct mark *m)
 	struct snapshot *snap = m->snap, *target = m->target;
 
 	list_remove(&m->link);
+	if (m->kind == MARK_ANCHOR) {
+		snapshot_free(&snap); /* not pinned: else it is the replica's */
+		free(m);
+		return;
+	}
 	free(m);
 	if (snap != NULL) {
 		snap->marked = false;

@@ -4,7 +4,7 @@
  *
  * Purpose.     A replica and its checkpoints: made from a root, recovered, written to the next root,
  *              told that it is durable.
- * Invariants.  G1  A root keeps the journal from min(fold, pin, history) on; nothing before that is given back
+ * Invariants.  G1  A root keeps the journal from min(fold, pin, history, snapshots in the making) on; nothing before that is given back
  *                  until a checkpoint that does not name it is durable.
  *              G2  After recovery commit is the newest commit LSN told by the root or by the
  *                  replica's own records, never beyond its tail (QUORUM J2); records beyond wait.  It is lower
@@ -76,6 +76,7 @@ int replica_from_root(struct store *s, const struct replica_root *root, struct r
 	r->content_generation = root->content_generation;
 	r->last_forced_epoch = root->last_forced_epoch;
 	r->history.want = root->history;
+	r->history.begin = root->journal.trim;
 	for (uint32_t i = 0; i < root->epoch_count; i++) {
 		if (root->epochs[i].first.v < root->fold.v) /* the others are found again (L3) */
 			r->epochs[r->epoch_count++] = root->epochs[i];
@@ -92,7 +93,8 @@ static int recover_commit(struct replica *r)
 
 	while (rc == 0 && replica_commit_next(r, r->recover_commit, &end))
 		rc = replica_apply_first(r, true);
-	return rc == -ERR_NOT_FOUND ? 0 : rc; /* a clone before its base: replica_recovered */
+	/* A clone before its base: replica_recovered; what a snapshot of the past must be made for first. */
+	return rc == -ERR_NOT_FOUND || rc == -ERR_AGAIN ? 0 : rc;
 }
 
 static int recover_record(void *ctx, const struct record_view *view, const uint8_t *header,
@@ -174,8 +176,8 @@ int replica_to_root(struct replica *r, struct lsn fold, struct replica_root *ret
 	ret_root->content_generation = r->content_generation;
 	ret_root->last_forced_epoch = r->last_forced_epoch;
 	ret_root->history = r->history.want;
-	journal_root_at(r->journal, lsn_min(lsn_min(fold, r->pin), replica_history_keep(r)),
-			&ret_root->journal); /* G1 */
+	journal_root_at(r->journal, replica_journal_keep(r, fold), &ret_root->journal); /* G1 */
+	r->history.begin = ret_root->journal.trim;
 	memcpy(ret_root->epochs, r->epochs, r->epoch_count * sizeof(r->epochs[0]));
 	ret_root->epoch_count = r->epoch_count;
 	for (uint32_t i = 0; i < r->volume_count; i++) {

@@ -13,9 +13,13 @@
  *                  replayed write goes by the volumes of the next snapshot that is not pinned.
  *              N4  References are added in captures only; roots leave as ghosts (map_discard).
  *              N5  While there is a mark the map of a deleted volume stays: a snapshot may need it.
+ *              N6  A snapshot of the past (SNAP with `at`) has no mark and no volumes until past.c has made it of an
+ *                  anchor and the journal; it is listed at once.  Where that cannot be done it is listed as missing,
+ *                  so that names mean the same at every site.
  * States.      a snapshot: committed -> pinned -> (unlisted) -> given;  unlisted before pinned: given after.
+ *              of the past: committed -> pinned | missing -> (unlisted) -> given.
  * Ownership.   A replica owns its snapshots; marks, openings and walks hold them.
- * Failure.     What a record refers to is not here: -ERR_NOT_FOUND, commit stays before it.  A mark that cannot
+ * Failure.     What a record refers to is not here: -ERR_NOT_FOUND, or is still being made: -ERR_AGAIN; commit stays before it.  A mark that cannot
  *              be run (memory) is tried again at the next checkpoint.
  */
 #include <inttypes.h>
@@ -28,6 +32,7 @@
 #include "engine/base/log.h"
 #include "engine/port/env.h"
 #include "engine/store/map_edit.h"
+#include "engine/store/past.h"
 #include "engine/store/replica_state.h"
 #include "engine/store/store_state.h"
 
@@ -73,8 +78,13 @@ void replica_snaps_free(struct replica *r)
 {
 	struct list_link *link;
 
-	while ((link = list_pop_front(&r->snaps.marks)) != NULL)
-		free(container_of(link, struct mark, link));
+	while ((link = list_pop_front(&r->snaps.marks)) != NULL) {
+		struct mark *m = container_of(link, struct mark, link);
+
+		if (m->kind == MARK_ANCHOR)
+			snapshot_free(&m->snap);
+		free(m);
+	}
 	while ((link = list_pop_front(&r->snaps.openings)) != NULL)
 		snapshot_opening_free(link);
 	while ((link = list_pop_front(&r->snaps.list)) != NULL) {
@@ -115,6 +125,20 @@ uint32_t store_roots(struct store *s)
 	return n;
 }
 
+static void count(struct snapshot *snap, bool in)
+{
+	struct replica_snaps *n = &snap->r->snaps;
+	uint32_t one = in ? 1 : UINT32_MAX; /* modulo 2^32: minus one */
+
+	assert(in || n->roots >= snap->volume_count);
+	n->roots += one * snap->volume_count;
+	n->listed += one * snap->listed;
+	n->anchors += one * snap->anchor;
+	n->pasts += one * snap->past;
+	n->unpinned += one * (!snap->pinned && !snap->past && !snap->missing);
+	snap->r->s->snapshots_changed = true;
+}
+
 /* Among the others, by LSN; counted. */
 void snapshot_link(struct replica *r, struct snapshot *snap)
 {
@@ -131,22 +155,13 @@ void snapshot_link(struct replica *r, struct snapshot *snap)
 	while ((link = list_pop_front(&later)) != NULL)
 		list_push_back(&r->snaps.list, link);
 	snap->r = r;
-	r->snaps.roots += snap->volume_count;
-	r->snaps.listed += snap->listed;
-	r->snaps.unpinned += !snap->pinned;
-	r->s->snapshots_changed = true;
+	count(snap, true);
 }
 
 static void snapshot_unlink(struct snapshot *snap)
 {
-	struct replica_snaps *n = &snap->r->snaps;
-
-	assert(n->roots >= snap->volume_count);
 	list_remove(&snap->link);
-	n->roots -= snap->volume_count;
-	n->listed -= snap->listed;
-	n->unpinned -= !snap->pinned;
-	snap->r->s->snapshots_changed = true;
+	count(snap, false);
 }
 
 /* Its trees become ghosts.  N4 */
@@ -178,8 +193,45 @@ void snapshot_hold(struct snapshot *snap)
 
 static void give_unneeded(struct snapshot *snap)
 {
-	if (!snap->listed && snap->holds == 0 && snap->readers == 0)
+	if (!snap->listed && !snap->anchor && snap->holds == 0 && snap->readers == 0)
 		snapshot_give(snap);
+}
+
+void snapshot_past_pinned(struct snapshot *snap, struct volume_root *volumes, uint32_t volume_count)
+{
+	assert(snap->past && snap->volume_count == 0);
+	count(snap, false);
+	free(snap->volumes);
+	snap->volumes = volumes;
+	snap->volume_count = volume_count;
+	snap->past = false;
+	snap->pinned = true;
+	count(snap, true);
+}
+
+void snapshot_past_missing(struct snapshot *snap)
+{
+	assert(snap->past && !snap->pinned);
+	count(snap, false);
+	snap->past = false;
+	snap->missing = true;
+	count(snap, true);
+}
+
+void snapshot_anchor_clear(struct snapshot *snap)
+{
+	count(snap, false);
+	snap->anchor = false;
+	count(snap, true);
+}
+
+static void unlist(struct snapshot *snap)
+{
+	count(snap, false);
+	snap->listed = snap->past = snap->missing =
+		false; /* N6: whoever is at work on it sees that */
+	count(snap, true);
+	give_unneeded(snap);
 }
 
 void snapshot_unhold(struct snapshot *snap)
@@ -237,19 +289,35 @@ static void mark_add(struct replica *r, struct mark *m, struct snapshot *snap,
 	list_push_back(&r->snaps.marks, &m->link);
 }
 
-/* The volumes as of now.  Not linked yet; NULL: no memory. */
-static struct snapshot *snapshot_make(struct replica *r, const struct uuid *uuid, const char *name,
-				      const struct record_view *v)
+static struct snapshot *snapshot_alloc(uint32_t volumes)
 {
 	struct snapshot *snap = calloc(1, sizeof(*snap));
 
 	if (snap == NULL)
 		return NULL;
-	snap->volumes = calloc(r->volume_count + 1, sizeof(*snap->volumes));
-	if (snap->volumes == NULL) {
-		free(snap);
+	list_link_init(&snap->link);
+	snap->volumes = calloc(volumes + 1, sizeof(*snap->volumes));
+	if (snap->volumes != NULL)
+		return snap;
+	free(snap);
+	return NULL;
+}
+
+struct snapshot *snapshot_of(const struct snapshot *target)
+{
+	struct snapshot *snap = snapshot_alloc(target->volume_count);
+
+	if (snap != NULL)
+		snap->volume_count = target->volume_count;
+	return snap;
+}
+
+struct snapshot *snapshot_of_now(const struct replica *r)
+{
+	struct snapshot *snap = snapshot_alloc(r->volume_count);
+
+	if (snap == NULL)
 		return NULL;
-	}
 	for (uint32_t i = 0; i < r->volume_count; i++) {
 		struct volume_root *root = &snap->volumes[snap->volume_count];
 
@@ -259,7 +327,17 @@ static struct snapshot *snapshot_make(struct replica *r, const struct uuid *uuid
 		root->volume.used_bytes = 0;
 		snap->volume_count++;
 	}
-	list_link_init(&snap->link);
+	return snap;
+}
+
+/* The volumes as of now.  Not linked yet; NULL: no memory. */
+static struct snapshot *snapshot_make(struct replica *r, const struct uuid *uuid, const char *name,
+				      const struct record_view *v)
+{
+	struct snapshot *snap = snapshot_of_now(r);
+
+	if (snap == NULL)
+		return NULL;
 	snap->uuid = *uuid;
 	memcpy(snap->name, name, strnlen(name, NAME_BYTES_MAX));
 	snap->lsn = v->begin;
@@ -269,12 +347,12 @@ static struct snapshot *snapshot_make(struct replica *r, const struct uuid *uuid
 }
 
 /* Why no snapshot is made of this record; NULL: it is. */
-static const char *snap_refused(struct replica *r, const struct record_snap *s)
+static const char *snap_refused(struct replica *r, const struct record_snap *s, struct lsn begin)
 {
 	if (r->staging)
 		return "the base is still being copied";
-	if (s->at.v != 0)
-		return "a snapshot of an earlier moment is not available in this version";
+	if (s->at.v > begin.v)
+		return "it is of a moment behind its record";
 	if (replica_snap_find(r, &s->uuid) != NULL || name_is_taken(r, s->name))
 		return "name or UUID are taken";
 	if (r->snaps.listed >= SNAPSHOTS_MAX)
@@ -290,8 +368,10 @@ static int apply_create(struct replica *r, const struct journal_uncommitted *u,
 	struct snapshot *snap = replica_snap_find(r, &s->uuid);
 	const char *why = NULL;
 	struct mark *m;
+	bool past;
 
-	if (snap != NULL && !snap->pinned && !snap->marked && snap->lsn.v == u->view.begin.v) {
+	if (snap != NULL && !snap->pinned && !snap->marked && !snap->past && !snap->missing &&
+	    snap->lsn.v == u->view.begin.v) {
 		m = mark_make(MARK_SNAP, u); /* replay; N3 */
 		if (m != NULL)
 			mark_add(r, m, snap, NULL);
@@ -299,21 +379,30 @@ static int apply_create(struct replica *r, const struct journal_uncommitted *u,
 	}
 	if (is_applied(r, u))
 		return 0;
-	why = snap_refused(r, s);
+	past = s->at.v != 0 && s->at.v != u->view.begin.v; /* N6 */
+	why = snap_refused(r, s, u->view.begin);
 	if (why != NULL) {
 		log_warn(r->env->log, "store", "group %s: snapshot %s is not made: %s", r->name,
 			 s->name, why);
 		return 0;
 	}
-	m = mark_make(MARK_SNAP, u);
-	snap = m == NULL ? NULL : snapshot_make(r, &s->uuid, s->name, &u->view);
+	m = past ? NULL : mark_make(MARK_SNAP, u);
+	snap = m == NULL && !past ? NULL : snapshot_make(r, &s->uuid, s->name, &u->view);
 	if (snap == NULL) {
 		free(m);
 		return -ERR_NOMEM;
 	}
 	snap->flags = s->flags;
+	if (past) {
+		snap->volume_count = 0;
+		snap->past = true;
+		snap->lsn = s->at;
+	}
 	snapshot_link(r, snap);
-	mark_add(r, m, snap, NULL);
+	if (m != NULL)
+		mark_add(r, m, snap, NULL);
+	else
+		past_kick(r->s->past);
 	return 0;
 }
 
@@ -329,10 +418,9 @@ static int apply_snap(struct replica *r, const struct journal_uncommitted *u)
 	snap = is_applied(r, u) ? NULL : replica_snap_find(r, &s.uuid);
 	if (snap == NULL || !snap->listed)
 		return 0;
-	snap->listed = false;
-	r->snaps.listed--;
-	r->s->snapshots_changed = true;
-	give_unneeded(snap);
+	if (snap->past)
+		past_kick(r->s->past);
+	unlist(snap);
 	return 0;
 }
 
@@ -418,8 +506,10 @@ static int apply_restore(struct replica *r, const struct journal_uncommitted *u)
 	if (record_restore_decode(record_body(u->header, &u->view), u->view.body_bytes, &b) < 0)
 		return 0; /* the decoder of the record had accepted it: cannot be */
 	target = r->staging ? NULL : replica_snap_find(r, &b.target);
-	if (target == NULL || (!target->listed && !is_applied(r, u)))
+	if (target == NULL || target->missing || (!target->listed && !is_applied(r, u)))
 		return -ERR_NOT_FOUND;
+	if (target->past)
+		return -ERR_AGAIN; /* N6 */
 	return restore_begin(r, u, &b, target);
 }
 
@@ -436,8 +526,10 @@ static int apply_clone(struct replica *r, const struct journal_uncommitted *u)
 		return 0; /* not the first of its group: it does nothing, at every site */
 	source = r->staging ? NULL : replica_find(r->s, &b.source);
 	base = source == NULL || source == r ? NULL : replica_snap_find(source, &b.snapshot);
-	if (base == NULL)
+	if (base == NULL || base->missing)
 		return -ERR_NOT_FOUND;
+	if (base->past)
+		return -ERR_AGAIN; /* N6 */
 	m = mark_make(MARK_CLONE, u);
 	if (m == NULL || maps_make(r, base) < 0) {
 		free(m);
@@ -546,8 +638,10 @@ void replica_snaps_move(struct replica *from, struct replica *to)
 	LIST_FOR_EACH_SAFE(link, &from->snaps.list) {
 		struct snapshot *snap = container_of(link, struct snapshot, link);
 
-		if (!snap->pinned)
-			continue;
+		if (snap->anchor || (!snap->pinned && !snap->past && !snap->missing))
+			continue; /* the journal that leads from an anchor goes with the old one */
+		if (snap->past)
+			snapshot_past_missing(snap);
 		snapshot_unlink(snap);
 		snapshot_link(to, snap);
 		for (uint32_t i = 0; i < snap->readers; i++) {

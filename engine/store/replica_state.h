@@ -75,6 +75,9 @@ struct history_sample {
 struct replica_history_state {
 	struct replica_history want;
 	struct lsn floor; /* nothing below is kept */
+	struct lsn begin; /* the newest captured root keeps the journal from here on */
+	struct mono_ns anchored,
+		anchor_again; /* the last anchor was asked for; the next: not before */
 	struct history_sample samples[HISTORY_SAMPLES];
 	uint32_t first, count;
 };
@@ -149,6 +152,16 @@ void replica_history_committed(struct replica *r); /* commit has moved */
 /* The journal is kept from here on; UINT64_MAX: no history is wanted. */
 struct lsn replica_history_keep(const struct replica *r);
 bool replica_history_shrink(struct replica *r); /* true: there is less to keep now */
+bool replica_history_wanted(const struct replica *r);
+/* An anchor is due after so much: time (UINT64_MAX: not by time), journal. */
+void replica_history_interval(const struct replica *r, uint64_t *ret_ns, uint64_t *ret_bytes);
+/* From here on a root that has `fold` keeps the journal: for peers, history, snapshots in the making. */
+struct lsn replica_journal_keep(const struct replica *r, struct lsn fold);
+
+/* replica_journal_read.c: the header of the record that begins at lsn is in block (4 KiB): is it that record's?
+ * -ERR_TRIMMED, -ERR_RANGE, -ERR_INVALID (not of that place), -ERR_CORRUPT. */
+MUST_CHECK int replica_header_check(const struct replica *r, struct lsn lsn, const uint8_t *block,
+				    struct record_view *ret_view, struct record_chunks *ret_chunks);
 
 /* replica_life.c */
 void replica_destroy_unqueue(struct replica *r);

@@ -52,6 +52,8 @@ void snapshot_info_get(const struct snapshot *snap, struct snapshot_info *ret)
 		.time = snap->time,
 		.flags = snap->flags,
 		.pinned = snap->pinned,
+		.past = snap->past,
+		.missing = snap->missing,
 		.readers = snap->readers,
 		.clones = clones_of(snap),
 		.volume_count = snap->volume_count,
@@ -130,7 +132,7 @@ int replica_snapshot_check(const struct replica *r, const char *name, uint32_t m
 	if (r->snaps.listed + more >= SNAPSHOTS_MAX ||
 	    store_roots(r->s) + (1 + more) * r->volume_count > STORE_ROOTS_MAX)
 		return -ERR_FULL;
-	return r->snaps.unpinned + more >= SNAPSHOTS_UNPINNED_MAX ? -ERR_AGAIN : 0;
+	return r->snaps.unpinned + r->snaps.pasts + more >= SNAPSHOTS_UNPINNED_MAX ? -ERR_AGAIN : 0;
 }
 
 uint32_t replica_snapshots_unpinned(const struct replica *r)
@@ -212,6 +214,10 @@ void replica_snapshot_open(struct replica *r, const struct uuid *uuid, struct sn
 	struct snapshot_opening *o;
 
 	*ret = NULL;
+	if (!r->failed && snap != NULL && (snap->past || snap->missing)) {
+		completion_fire(done, snap->past ? -ERR_AGAIN : -ERR_NOT_FOUND);
+		return;
+	}
 	if (r->failed || snap == NULL || snap->pinned) {
 		completion_fire(done, r->failed	     ? -ERR_FAILED
 				      : snap == NULL ? -ERR_NOT_FOUND

@@ -25,9 +25,11 @@ struct snapshot_info {
 	struct lsn lsn;	     /* everything below is in it; begin of its record unless taken `at` */
 	struct wall_ns time; /* of its record */
 	uint32_t flags;	     /* enum record_snap_flag */
-	bool pinned;	     /* false: fold has not reached it yet */
-	uint32_t readers;    /* opened and not closed: it cannot be deleted by an operator */
-	uint32_t clones;     /* groups in this store whose base it is: the same */
+	bool pinned;	     /* false: fold has not reached it yet, or one of these: */
+	bool past;	     /* of an earlier moment, and still being made */
+	bool missing;	  /* it was not to be made here: its content is at other sites, perhaps */
+	uint32_t readers; /* opened and not closed: it cannot be deleted by an operator */
+	uint32_t clones;  /* groups in this store whose base it is: the same */
 	uint32_t volume_count;
 	uint64_t used_bytes; /* home blocks it names, shared or not; 0 until pinned */
 };
@@ -60,7 +62,8 @@ bool replica_is_restoring(const struct replica *r);
  * A reader's hold on one snapshot: while it is open the snapshot's content stays, even if its record
  * of deletion is committed meanwhile.  Open folds up to it when needed.
  * done: 0 and *ret; -ERR_NOT_FOUND, -ERR_FAILED, -ERR_CORRUPT, -ERR_FULL (fold cannot get there),
- * -ERR_AGAIN (its record is committed and not durable yet).  All are closed before store_close.
+ * -ERR_AGAIN (its record is committed and not durable yet, or it is of the past and still being made);
+ * -ERR_NOT_FOUND, too, when it is missing here.  All are closed before store_close.
  */
 struct snapshot;
 void replica_snapshot_open(struct replica *r, const struct uuid *uuid, struct snapshot **ret,

@@ -60,7 +60,7 @@ void replica_snapshot_owned(struct replica *r, struct snapshot_owned *q)
 	struct owned_walk *w = NULL;
 
 	q->bytes = 0;
-	if (r->failed || snap == NULL || !snap->listed) {
+	if (r->failed || snap == NULL || !snap->listed || snap->missing) {
 		completion_fire(&q->done, r->failed ? -ERR_FAILED : -ERR_NOT_FOUND);
 		return;
 	}

@@ -26,6 +26,10 @@ struct snapshot {
 	uint32_t flags;
 	bool pinned, listed;
 	bool marked;	  /* a mark of its replica is to pin it */
+	bool anchor;	  /* unlisted and kept (replica_anchor.c) */
+	uint64_t seq;	  /* of an anchor: of the checkpoint that makes it durable; 0: it is */
+	bool past;	  /* not pinned yet: past.c makes it of the journal */
+	bool missing;	  /* listed, and never pinned here */
 	uint32_t readers; /* opened and not closed; each holds the replica, too */
 	uint32_t holds;	  /* marks, openings and walks that need it */
 	uint32_t volume_count;
@@ -33,14 +37,15 @@ struct snapshot {
 	struct map **maps;	     /* of each volume, while it is open */
 };
 
-enum mark_kind { MARK_SNAP, MARK_RESTORE, MARK_CLONE };
+enum mark_kind { MARK_SNAP, MARK_RESTORE, MARK_CLONE, MARK_ANCHOR };
 
-/* A committed record that a capture is to run when fold has reached its begin. */
+/* A committed record, or a moment (ANCHOR: no record), that a capture is to run when fold has reached its begin. */
 struct mark {
 	struct list_link link; /* replica_snaps.marks, in LSN order */
 	enum mark_kind kind;
 	struct lsn begin, end;
-	struct snapshot *snap;	 /* to pin: of SNAP, or what a RESTORE keeps; CLONE: NULL */
+	struct snapshot *
+		snap; /* to pin: of SNAP, or what a RESTORE keeps; CLONE: NULL; ANCHOR: the mark's own */
 	struct snapshot *target; /* RESTORE, CLONE: what the volumes become */
 };
 
@@ -49,7 +54,8 @@ struct replica_snaps {
 	struct list openings; /* snapshot.c */
 	struct list waiting;  /* read_wait.link: reads that wait for the end of a restore */
 	uint32_t listed, unpinned, restoring;
-	uint32_t roots;	    /* volumes of all of them */
+	uint32_t pasts, anchors; /* those that are `past`; that are `anchor` */
+	uint32_t roots;		 /* volumes of all of them */
 	struct lsn applied; /* tables of the root held everything below: replay only sets marks */
 	struct record_clone base;
 	bool cloned;
@@ -87,8 +93,37 @@ struct snapshot *replica_snap_find(const struct replica *r, const struct uuid *u
 void snapshot_hold(struct snapshot *snap);
 void snapshot_unhold(struct snapshot *snap); /* may free it */
 void snapshot_link(struct replica *r, struct snapshot *snap);
+/* Not linked, without a name: with the volumes of now; with those of target.  NULL: no memory. */
+struct snapshot *snapshot_of_now(const struct replica *r);
+struct snapshot *snapshot_of(const struct snapshot *target);
 void snapshot_free(struct snapshot **snap); /* not linked; memory only */
 void snapshot_maps_close(struct snapshot *snap);
+/* A past one is here now, with these volumes (taken over), each with a reference of its own; or never will be. */
+void snapshot_past_pinned(struct snapshot *snap, struct volume_root *volumes, uint32_t count);
+void snapshot_past_missing(struct snapshot *snap);
+void snapshot_anchor_clear(struct snapshot *snap); /* it is not kept any more; held */
+/* --- replica_anchor.c --- */
+/* Commit has moved, or history is wanted from now on: put the mark of an anchor, when one is due. */
+void replica_anchor_ask(struct replica *r);
+/* A capture would pin one now. */
+bool replica_anchor_reached(const struct replica *r, struct lsn folded);
+/* In a capture, all maps written out: pin *snap (taken; NULL: there was no memory) as an anchor: of the live
+ * maps, or, not NULL, of what a mark made them: `target`, which has the same volumes.  Where it cannot, there
+ * is none; after `target`, no going back beyond (AN3). */
+void replica_anchor_make(struct replica *r, struct snapshot **snap, const struct snapshot *target);
+void replica_anchor_restored(struct replica *r, struct lsn lsn, const struct snapshot *target);
+/* In a capture, behind the marks: what leads nowhere goes. */
+void replica_anchors_capture(struct replica *r, struct lsn folded);
+void replica_anchor_earliest(const struct replica *r, struct replica_history_status *ret);
+bool replica_anchor_durable(const struct snapshot *anchor);
+/* The newest one from which the journal leads to lsn, durable or not yet; NULL: none does. */
+struct snapshot *replica_anchor_base(const struct replica *r, struct lsn lsn);
+/* What the snapshots in the making need of the journal; UINT64_MAX: nothing. */
+struct lsn replica_past_keep(const struct replica *r);
+/* Space, or the journal, is wanted for something better.  True: there was something to give. */
+bool replica_anchors_give(struct replica *r);
+bool replica_history_give(struct replica *r); /* anchors, and the journal that leads from them */
+bool replica_pasts_give(struct replica *r); /* those that are to be made are missing from now on */
 /* snapshot.c */
 void snapshot_opening_free(struct list_link *link);
 const struct volume_root *snapshot_volume(const struct snapshot *snap, uint32_t slot,
@@ -116,11 +151,12 @@ struct snapshot_capture {
 	struct captured_snapshot_volume *volumes;
 	uint32_t count, volume_count;
 	uint32_t max, volume_max; /* while tables are read */
+	bool any_past;		  /* anchors, or snapshots of the past */
 };
 
-/* Some mark may be run now. */
+/* Something is to be pinned now: by a mark, an anchor, a snapshot of the past.  Asked last before the capture. */
 bool snapshots_marks_reached(struct store *s);
-/* Run the marks of all replicas. */
+/* Run the marks of all replicas; pin what else is to be. */
 void snapshots_run_marks(struct store *s);
 MUST_CHECK int snapshots_capture(struct store *s, struct snapshot_capture *ret);
 void snapshot_capture_free(struct snapshot_capture *c);

@@ -13,6 +13,7 @@
 #include "engine/base/err.h"
 #include "engine/base/log.h"
 #include "engine/port/clock.h"
+#include "engine/store/past.h"
 #include "engine/store/root_codec.h"
 #include "engine/store/snapshot_state.h"
 #include "engine/store/store_state.h"
@@ -23,13 +24,14 @@ _Static_assert(sizeof(((struct disk_snapshot *)0)->name) == NAME_BYTES_MAX + 1, 
 
 bool snapshots_marks_reached(struct store *s)
 {
+	bool any = past_pin_wanted(s->past);
+
 	LIST_FOR_EACH(link, &s->entries) {
 		const struct replica_entry *e = container_of(link, struct replica_entry, link);
 
-		if (!e->leaving && replica_mark_lsn(e->r).v <= e->folded.v)
-			return true;
+		any = any || (!e->leaving && replica_mark_lsn(e->r).v <= e->folded.v);
 	}
-	return false;
+	return any;
 }
 
 void snapshots_run_marks(struct store *s)
@@ -54,6 +56,13 @@ void snapshots_run_marks(struct store *s)
 			e->retry_rc = rc;
 			e->retry.v = clock_now(s->env->clock).v + RETRY_NS;
 		}
+	}
+	past_pin(s->past);
+	LIST_FOR_EACH(link, &s->entries) {
+		struct replica_entry *e = container_of(link, struct replica_entry, link);
+
+		if (!e->leaving)
+			replica_anchors_capture(e->r, e->folded);
 	}
 }
 
@@ -114,13 +123,17 @@ static int capture_one(struct snapshot_capture *c, uint32_t group, const struct 
 		.group = group,
 		.kind = DISK_SNAPSHOT,
 		.state = (snap->pinned ? DISK_SNAPSHOT_PINNED : 0) |
-			 (snap->listed ? 0 : DISK_SNAPSHOT_DELETED),
+			 (snap->listed ? 0 : DISK_SNAPSHOT_DELETED) |
+			 (snap->anchor ? DISK_SNAPSHOT_ANCHOR : 0) |
+			 (snap->past ? DISK_SNAPSHOT_PAST : 0) |
+			 (snap->missing ? DISK_SNAPSHOT_MISSING : 0),
 		.flags = snap->flags,
 		.snapshot = snap->uuid,
 		.lsn = snap->lsn,
 		.time = snap->time,
 	};
 	memcpy(to->name, snap->name, sizeof(to->name));
+	c->any_past = c->any_past || snap->anchor || snap->past || snap->missing;
 	return 0;
 }
 
@@ -202,6 +215,14 @@ void snapshot_volumes_encode(const struct snapshot_capture *c, uint32_t page,
 
 /* --- open --- */
 
+static bool state_ok(uint32_t state)
+{
+	uint32_t past = state & ~(DISK_SNAPSHOT_PINNED | DISK_SNAPSHOT_DELETED);
+
+	return past == 0 || state == DISK_SNAPSHOT_PAST || state == DISK_SNAPSHOT_MISSING ||
+	       state == (DISK_SNAPSHOT_PINNED | DISK_SNAPSHOT_DELETED | DISK_SNAPSHOT_ANCHOR);
+}
+
 static bool entry_ok(const struct snapshot_capture *c, const struct disk_snapshot *d,
 		     uint32_t groups)
 {
@@ -213,7 +234,7 @@ static bool entry_ok(const struct snapshot_capture *c, const struct disk_snapsho
 		return before == NULL || before->group < d->group;
 	return d->kind == DISK_SNAPSHOT && memchr(d->name, 0, sizeof(d->name)) != NULL &&
 	       d->lsn % BLOCK_BYTES == 0 && (d->flags & ~RECORD_SNAP_FLAGS) == 0 &&
-	       (d->state & ~(DISK_SNAPSHOT_PINNED | DISK_SNAPSHOT_DELETED)) == 0;
+	       state_ok(d->state);
 }
 
 int snapshots_decode(struct snapshot_capture *c, const struct disk_snapshots *d, uint32_t entries,
@@ -301,6 +322,13 @@ static int snapshot_from(const struct snapshot_capture *c, uint32_t i, struct sn
 	snap->flags = from->flags;
 	snap->pinned = (from->state & DISK_SNAPSHOT_PINNED) != 0;
 	snap->listed = (from->state & DISK_SNAPSHOT_DELETED) == 0;
+	snap->anchor = (from->state & DISK_SNAPSHOT_ANCHOR) != 0;
+	snap->past = (from->state & DISK_SNAPSHOT_PAST) != 0;
+	snap->missing = (from->state & DISK_SNAPSHOT_MISSING) != 0;
+	if ((snap->past || snap->missing) && n > 0) {
+		snapshot_free(&snap);
+		return -ERR_CORRUPT; /* SB2 */
+	}
 	*ret = snap;
 	return 0;
 }

@@ -18,6 +18,7 @@
 #include "engine/port/clock.h"
 #include "engine/store/fold.h"
 #include "engine/store/map_edit.h"
+#include "engine/store/past.h"
 #include "engine/store/snapshot_state.h"
 #include "engine/store/store_state.h"
 
@@ -53,6 +54,8 @@ static bool old_is_ready(struct store *s, struct replica *old)
 {
 	const struct replica_entry *e = store_entry(s, old);
 
+	if (!past_let_go(s->past, old))
+		return false;
 	if (replica_is_held_by_others(old) || !replica_is_idle(old, NULL))
 		return false;
 	if (replica_snapshots_unpinned(old) == 0)

@@ -21,6 +21,7 @@
 #include "engine/store/grow.h"
 #include "engine/store/import.h"
 #include "engine/store/map_edit.h"
+#include "engine/store/past.h"
 #include "engine/store/record.h"
 #include "engine/store/rewrite.h"
 #include "engine/store/scrub.h"
@@ -135,6 +136,8 @@ int store_create_parts(struct store *s)
 		rc = rewrites_open(s, &s->rewrites);
 	if (rc == 0)
 		rc = scrub_open(s, &s->scrub);
+	if (rc == 0)
+		rc = past_open(s, &s->past);
 	return rc;
 }
 
@@ -154,6 +157,7 @@ void store_free(struct store **sp)
 	import_pool_close(&s->import_pool);
 	scrub_close(&s->scrub, s->abandoned);
 	rewrites_close(&s->rewrites);
+	past_close(&s->past);
 	fold_close(&s->fold);
 	checkpoint_close(&s->checkpoint);
 	while ((link = list_pop_front(&s->entries)) != NULL) {
@@ -217,7 +221,8 @@ static void closing_step(struct op *op)
 		return; /* wait: the part */
 	switch (c->phase) {
 	case CLOSE_QUIET:
-		if (!growing_is_idle(s, op) || !scrub_is_idle(s, op) || !replicas_are_idle(s, op))
+		if (!growing_is_idle(s, op) || !scrub_is_idle(s, op) ||
+		    !past_is_idle(s->past, op) || !replicas_are_idle(s, op))
 			return; /* wait: their I/O */
 		c->phase = CLOSE_CHECKPOINT;
 		completion_arm(&c->part, op, 1);
@@ -280,6 +285,8 @@ void store_fail(struct store *s, int rc, const char *what)
 		replica_store_failed(container_of(link, struct replica_entry, link)->r);
 	if (s->fold != NULL)
 		fold_kick(s->fold);
+	if (s->past != NULL)
+		past_kick(s->past);
 	if (s->checkpoint != NULL)
 		checkpoint_wake(s->checkpoint);
 	growing_stop(s);
@@ -332,6 +339,17 @@ void store_status(const struct store *s, struct store_status *ret)
 		ret->shares = ret->shares || n->cloned || !list_empty(&n->list);
 	}
 	ret->failed = s->failed;
+}
+
+bool store_history_give(struct store *s)
+{
+	bool any = false;
+
+	for (struct replica *r = store_first_replica(s); r != NULL; r = store_next_replica(s, r))
+		any = replica_history_give(r) || any;
+	if (any)
+		fold_kick(s->fold);
+	return any;
 }
 
 enum store_room store_room(const struct store *s)

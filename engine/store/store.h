@@ -60,6 +60,9 @@ enum store_mutant {
 	STORE_MUTANT_SHARED_IN_PLACE,	 /* fold overwrites chunks that a snapshot has, too */
 	STORE_MUTANT_NO_FOLD_CAP, /* fold does not wait for imports: what they bring replaces what is newer */
 	STORE_MUTANT_GHOST_AT_ONCE, /* a tree is given back before it is durable that nobody uses it */
+	STORE_MUTANT_PAST_SHORT,    /* a snapshot of the past lacks its last record */
+	STORE_MUTANT_PAST_VOLUMES, /* changes of volumes are not replayed for one */
+	STORE_MUTANT_ANCHOR_DIRTY, /* fold may skip what an anchor needs: no barrier in the index */
 };
 
 /*
@@ -85,6 +88,8 @@ bool store_is_failed(const struct store *s);
  * warned.  Who refuses writes decides by store_status (free_bytes, index_entries). */
 enum store_room { STORE_ROOM_OK, STORE_ROOM_LOW, STORE_ROOM_LITTLE };
 enum store_room store_room(const struct store *s);
+/* Writes find no room: what is kept to go back in goes first.  True: something of it is on its way out. */
+bool store_history_give(struct store *s);
 
 /* Fires (-ERR_FAILED) when the store fails; one watcher; NULL ends it without firing. */
 void store_watch_failure(struct store *s, struct completion *c);

@@ -17,6 +17,7 @@ struct fold;
 struct stall_watch;
 struct growing;
 struct import_pool;
+struct past;
 struct rewrites;
 struct scrub;
 struct store_opening;
@@ -82,6 +83,7 @@ struct store {
 	uint32_t imports;	  /* between their first and last change */
 	struct list import_queue; /* import_job.link: waiting for the capture to end */
 	struct import_pool *import_pool;
+	struct past *past;	       /* snapshots of earlier moments in the making */
 	struct store_opening *opening; /* until ready */
 	struct growing *growing;       /* the last one; NULL: none yet */
 	uint32_t growths;	       /* ended */

@@ -185,9 +185,11 @@ struct model_snap *model_snap_find(const struct model *m, const struct uuid *uui
 	return NULL;
 }
 
-/* The content of now. */
-static void snap_make(struct model *m, const struct uuid *uuid)
+/* The content of now, or, at not 0, of then. */
+static void snap_make(struct model *m, const struct uuid *uuid, struct lsn lsn, bool past)
 {
+	struct model then = {
+		.records = m->records, .count = m->count, .room = m->room, .origin = m};
 	struct model_snap *snap = calloc(1, sizeof(*snap));
 
 	m->snaps = realloc(m->snaps, (m->snap_count + 1) * sizeof(struct model_snap *));
@@ -195,7 +197,14 @@ static void snap_make(struct model *m, const struct uuid *uuid)
 	m->snaps[m->snap_count++] = snap;
 	snap->uuid = *uuid;
 	snap->listed = true;
-	volumes_copy(snap->volumes, m->volumes);
+	snap->lsn = lsn;
+	snap->past = past;
+	if (!past) {
+		volumes_copy(snap->volumes, m->volumes);
+		return;
+	}
+	model_commit_to(&then, lsn);
+	memcpy(snap->volumes, then.volumes, sizeof(snap->volumes));
 }
 
 static void apply_body(struct model *m, const struct model_record *r)
@@ -205,13 +214,15 @@ static void apply_body(struct model *m, const struct model_record *r)
 
 	if (r->type == RECORD_VOLUME)
 		apply_volume(m, &b->volume);
-	if (r->type == RECORD_SNAP && b->snap.op == RECORD_SNAP_CREATE)
-		snap_make(m, &b->snap.uuid);
-	if (r->type == RECORD_SNAP && b->snap.op == RECORD_SNAP_DELETE)
+	if (r->type == RECORD_SNAP && b->snap.op == RECORD_SNAP_CREATE && m->origin == NULL)
+		snap_make(m, &b->snap.uuid, b->snap.at.v != 0 ? b->snap.at : r->begin,
+			  b->snap.at.v != 0);
+	if (r->type == RECORD_SNAP && b->snap.op == RECORD_SNAP_DELETE && m->origin == NULL)
 		model_snap_find(m, &b->snap.uuid)->listed = false;
 	if (r->type == RECORD_RESTORE) {
-		snap_make(m, &b->restore.kept);
-		snap = model_snap_find(m, &b->restore.target);
+		if (m->origin == NULL)
+			snap_make(m, &b->restore.kept, r->begin, false);
+		snap = model_snap_find(m->origin != NULL ? m->origin : m, &b->restore.target);
 		volumes_free(m->volumes);
 		volumes_copy(m->volumes, snap->volumes);
 	}

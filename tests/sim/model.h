@@ -44,6 +44,11 @@ struct model_snap {
 	struct uuid uuid;
 	bool listed;
 	uint64_t digest; /* as told when it was read first; 0: never */
+	struct lsn lsn;	 /* what is below is in it */
+	bool past;	 /* made of the journal */
+	bool missing;	 /* the replica could not make it */
+	bool sure;	 /* it could, when its record was committed */
+	uint64_t full;	 /* how often the journal had been full then */
 	struct model_volume volumes[MODEL_VOLUMES_MAX];
 };
 
@@ -55,6 +60,7 @@ struct model {
 	struct model_volume volumes[MODEL_VOLUMES_MAX];
 	struct model_snap **snaps; /* in the order of their records */
 	uint32_t snap_count;
+	const struct model *origin; /* of a copy that goes back: whose snapshots to take */
 	char error[400];
 };
 

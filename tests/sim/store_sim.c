@@ -36,6 +36,9 @@ static const char *const mutant_names[] = {"none",
 					   "named-in-place",
 					   "shared-in-place",
 					   "ghost-at-once",
+					   "past-short",
+					   "past-volumes",
+					   "anchor-dirty",
 					   NULL};
 
 static struct runner_kind kinds[SS_KINDS] = {
@@ -71,6 +74,10 @@ static struct runner_kind kinds[SS_KINDS] = {
 	[SS_SNAP_READS] = {"reads of snapshots", 0, true},
 	[SS_SNAP_DIGESTS] = {"digests of snapshots", 0, true},
 	[SS_RESTORES] = {"rollbacks", 0, true},
+	[SS_PASTS] = {"snapshots of the past asked for", 0, true},
+	[SS_PASTS_MADE] = {"made, and read", 0, true},
+	[SS_PASTS_MISSING] = {"missing", 0, false},
+	[SS_PASTS_AGAIN] = {"their digests compared with another's of that LSN", 0, true},
 	[SS_CHECKS] = {"offline checks", 0, true},
 	[SS_REFUSED] = {"writes refused: no room", 0, false},
 };
@@ -277,6 +284,8 @@ static bool open_store(struct ss *s, bool faults)
 		s->r = replica_find(s->store, &s->group);
 		if (s->r == NULL && s->m->count > 0)
 			ss_fail(s, "the group is gone");
+		if (s->r != NULL)
+			replica_history_set(s->r, &s->history);
 		return true;
 	}
 	if (!s->failed)
@@ -495,9 +504,21 @@ static bool begin(struct ss *s)
 		ss_fail(s, "replica_create answered %s", err_name(rc));
 		return false;
 	}
+	replica_history_set(s->r, &s->history);
 	if (ss_append_epoch(s))
 		make_volumes(s);
 	return !s->failed;
+}
+
+/* Half of the runs keep some. */
+static void choose_history(struct ss *s)
+{
+	uint64_t p = prng_below(&s->past_prng, 4);
+
+	if (p == 0)
+		s->history.bytes = prng_range(&s->past_prng, 512u << 10, 8u << 20);
+	else if (p == 1)
+		s->history.ns = prng_range(&s->past_prng, SEC_NS, 600 * SEC_NS);
 }
 
 static void run_seed(const struct runner_opts *o, uint64_t seed, uint64_t stop_at, uint32_t lives,
@@ -524,6 +545,8 @@ static void run_seed(const struct runner_opts *o, uint64_t seed, uint64_t stop_a
 	s->disk->faults.discard_zeroes = prng_below(&s->prng, 2) == 0;
 	s->rots = stop_at == 0 && o->mutant == 0 && prng_below(&s->prng, 5) == 0;
 	s->misplaces = stop_at == 0 && o->mutant == 0 && !s->rots && seed % 8 == 3;
+	prng_init(&s->past_prng, seed, 51);
+	choose_history(s);
 	s->disk->slow = prng_below(&s->prng, 5) == 0 ? 20 : 1;
 	if (begin(s)) {
 		s->stop_at = stop_at;

@@ -77,6 +77,10 @@ enum ss_kind {
 	SS_SNAP_READS,
 	SS_SNAP_DIGESTS,
 	SS_RESTORES,
+	SS_PASTS,
+	SS_PASTS_MADE,
+	SS_PASTS_MISSING,
+	SS_PASTS_AGAIN,
 	SS_CHECKS,
 	SS_REFUSED,
 	SS_KINDS
@@ -91,7 +95,7 @@ struct ss {
 	struct replica *r;
 	struct uuid group;
 	struct model *m;
-	struct prng prng;
+	struct prng prng, past_prng; /* the second: so that runs without history stay as they are */
 	struct store_opts opts;
 	uint64_t epoch;
 	uint64_t wall;
@@ -104,6 +108,7 @@ struct ss {
 	struct snapshot *held; /* open over several actions */
 	struct model_snap *held_model;
 	uint64_t snap_uuids; /* given so far */
+	struct replica_history history;
 	uint64_t disk_bytes;
 	bool small;	  /* the disk: it gets full, and writes are refused as the engine does */
 	uint64_t stop_at; /* fixed stop_nth after format; 0: by the seed */

@@ -70,6 +70,74 @@ static struct model_snap *choose(struct ss *s)
 	UNREACHABLE("one of them");
 }
 
+static bool has_history(const struct ss *s)
+{
+	return s->history.ns != 0 || s->history.bytes != 0;
+}
+
+/* A moment that the replica says it can go back to; that of another snapshot, if possible; 0: none. */
+static struct lsn choose_moment(struct ss *s)
+{
+	struct replica_history_status st;
+	struct lsn moments[64];
+	uint32_t n = 0, first;
+
+	replica_history_status(s->r, &st);
+	if (!st.reachable)
+		return (struct lsn){0};
+	for (uint32_t i = 0; i < s->m->snap_count && n < 64; i++)
+		if (s->m->snaps[i]->lsn.v >= st.earliest.v && s->m->snaps[i]->lsn.v != 0)
+			moments[n++] = s->m->snaps[i]->lsn;
+	if (n > 0 && prng_below(&s->past_prng, 2) == 0)
+		return moments[prng_below(&s->past_prng, n)];
+	for (first = s->m->applied; first > 0; first--)
+		if (s->m->records[first - 1].begin.v < st.earliest.v)
+			break;
+	if (first == s->m->applied)
+		return (struct lsn){0};
+	return s->m->records[prng_range(&s->past_prng, first, s->m->applied - 1)].begin;
+}
+
+/* It is certain to come when the replica says so once the record is committed. */
+static void past_committed(struct ss *s, const struct uuid *uuid)
+{
+	struct model_snap *model = model_snap_find(s->m, uuid);
+	struct replica_history_status st;
+	struct snapshot_info info;
+
+	if (model == NULL || replica_snapshot_by_uuid(s->r, uuid, &info) != 0)
+		return;
+	replica_history_status(s->r, &st);
+	model->full = s->kinds[SS_JOURNAL_FULL];
+	model->sure = !s->small && st.reachable && st.earliest.v <= model->lsn.v;
+}
+
+static void snap_create_past(struct ss *s)
+{
+	struct model_body what = {.snap = {.op = RECORD_SNAP_CREATE}};
+	uint8_t body[RECORD_BODY_BYTES_MAX];
+	uint32_t bytes, listed = 0;
+
+	if (!settle(s))
+		return;
+	for (uint32_t i = 0; i < s->m->snap_count; i++)
+		listed += s->m->snaps[i]->listed;
+	if (listed >= LISTED_MAX || replica_snapshot_check(s->r, "p", 0) != 0)
+		return;
+	what.snap.at = choose_moment(s);
+	if (what.snap.at.v == 0)
+		return;
+	uuid_next(s, &what.snap.uuid);
+	snprintf(what.snap.name, sizeof(what.snap.name), "p%llu",
+		 (unsigned long long)s->snap_uuids);
+	bytes = record_snap_encode(&what.snap, body);
+	if (!ss_append_body(s, RECORD_SNAP, body, bytes, &what))
+		return;
+	s->kinds[SS_PASTS]++;
+	if (settle(s))
+		past_committed(s, &what.snap.uuid);
+}
+
 static void snap_create(struct ss *s)
 {
 	struct model_body what = {.snap = {.op = RECORD_SNAP_CREATE}};
@@ -78,6 +146,10 @@ static void snap_create(struct ss *s)
 
 	for (uint32_t i = 0; i < s->m->snap_count; i++)
 		listed += s->m->snaps[i]->listed;
+	if (has_history(s) && prng_below(&s->past_prng, 2) == 0) {
+		snap_create_past(s);
+		return;
+	}
 	if (listed + on_the_way(s, NULL) >= LISTED_MAX ||
 	    replica_snapshots_unpinned(s->r) + on_the_way(s, NULL) >= SNAPSHOTS_UNPINNED_MAX)
 		return;
@@ -109,12 +181,14 @@ static void snap_restore(struct ss *s)
 	struct model_body what = {.restore = {.content_generation = 1}};
 	uint8_t body[RECORD_BODY_BYTES_MAX];
 	const struct model_snap *snap;
+	struct snapshot_info info;
 	uint32_t bytes;
 
 	if (!settle(s))
 		return; /* as an engine does: no record in flight names what goes */
 	snap = choose(s);
-	if (snap == NULL || replica_snapshots_unpinned(s->r) >= SNAPSHOTS_UNPINNED_MAX)
+	if (snap == NULL || replica_snapshots_unpinned(s->r) >= SNAPSHOTS_UNPINNED_MAX ||
+	    replica_snapshot_by_uuid(s->r, &snap->uuid, &info) != 0 || info.past || info.missing)
 		return;
 	what.restore.target = snap->uuid;
 	uuid_next(s, &what.restore.kept);
@@ -127,11 +201,38 @@ static void snap_restore(struct ss *s)
 
 /* --- reading --- */
 
-static struct snapshot *snap_open(struct ss *s, const struct model_snap *model)
+/* Until one of the past is made.  False: it is missing, or we are not well. */
+static bool snap_ready(struct ss *s, struct model_snap *model)
+{
+	struct snapshot_info info = {0};
+	uint64_t end = s->w->now + 300 * SEC_NS;
+	int rc;
+
+	while ((rc = replica_snapshot_by_uuid(s->r, &model->uuid, &info)) == 0 && info.past) {
+		if (s->w->now > end)
+			ss_fail(s, "snapshot %u of LSN %llu is never made", model->uuid.b[0],
+				(unsigned long long)model->lsn.v);
+		ss_run(s, 20 * MS_NS);
+		if (!well(s))
+			return false;
+	}
+	if (rc != 0 || !info.missing)
+		return rc == 0;
+	if (model->sure && !s->rotten && s->kinds[SS_JOURNAL_FULL] == model->full)
+		ss_fail(s, "snapshot %u of LSN %llu is missing", model->uuid.b[0],
+			(unsigned long long)model->lsn.v);
+	s->kinds[SS_PASTS_MISSING] += !model->missing;
+	model->missing = true;
+	return false;
+}
+
+static struct snapshot *snap_open(struct ss *s, struct model_snap *model)
 {
 	struct snapshot *snap = NULL;
 	int rc;
 
+	if (model->past && !snap_ready(s, model))
+		return NULL;
 	replica_snapshot_open(s->r, &model->uuid, &snap, ss_arm(s));
 	rc = ss_wait(s, "replica_snapshot_open");
 	if (!well(s))
@@ -194,8 +295,20 @@ static void snap_digest(struct ss *s, const struct snapshot *snap, struct model_
 
 	if (model->digest != 0 && digest != model->digest)
 		ss_fail(s, "the digest of snapshot %u changed", model->uuid.b[0]);
+	s->kinds[SS_PASTS_MADE] += model->past && model->digest == 0;
 	model->digest = digest;
 	s->kinds[SS_SNAP_DIGESTS]++;
+	for (uint32_t i = 0; i < s->m->snap_count; i++) {
+		const struct model_snap *other = s->m->snaps[i];
+
+		if (other == model || other->digest == 0 || other->lsn.v != model->lsn.v)
+			continue;
+		s->kinds[SS_PASTS_AGAIN]++;
+		if (other->digest != digest)
+			ss_fail(s, "snapshots %u and %u of LSN %llu have other digests",
+				model->uuid.b[0], other->uuid.b[0],
+				(unsigned long long)model->lsn.v);
+	}
 }
 
 void ss_snap_release(struct ss *s)

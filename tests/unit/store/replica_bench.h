@@ -23,6 +23,7 @@ struct rb_record {
 	enum rb_snap { RB_NONE, RB_SNAP, RB_DELETE, RB_RESTORE } snap;
 	uint32_t id;   /* of the snapshot made (RESTORE: kept) or deleted */
 	uint64_t from; /* RESTORE: content below this LSN came back */
+	uint64_t at;   /* SNAP: of this LSN; 0: of its own begin */
 };
 
 struct rb {

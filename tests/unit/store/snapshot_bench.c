@@ -28,17 +28,22 @@ static struct rb_record *last(struct rb *b, enum rb_snap snap, uint32_t id)
 	return m;
 }
 
-int sb_create(struct rb *b, uint32_t id)
+int sb_create_at(struct rb *b, uint32_t id, uint64_t at)
 {
-	struct record_snap s = {.op = RECORD_SNAP_CREATE, .uuid = sb_uuid(id)};
+	struct record_snap s = {.op = RECORD_SNAP_CREATE, .uuid = sb_uuid(id), .at = {at}};
 	uint8_t body[RECORD_BODY_BYTES_MAX];
 	int rc;
 
 	snprintf(s.name, sizeof(s.name), "s%u", id);
 	rc = rb_append_body(b, RECORD_SNAP, body, record_snap_encode(&s, body));
 	if (rc == 0)
-		last(b, RB_SNAP, id);
+		last(b, RB_SNAP, id)->at = at;
 	return rc;
+}
+
+int sb_create(struct rb *b, uint32_t id)
+{
+	return sb_create_at(b, id, 0);
 }
 
 int sb_delete(struct rb *b, uint32_t id)
@@ -58,7 +63,7 @@ static uint64_t lsn_of(const struct rb *b, uint32_t id)
 		const struct rb_record *m = &b->records[i];
 
 		if ((m->snap == RB_SNAP || m->snap == RB_RESTORE) && m->id == id)
-			return m->begin;
+			return m->at != 0 ? m->at : m->begin;
 	}
 	return UINT64_MAX;
 }
@@ -76,6 +81,19 @@ int sb_restore(struct rb *b, uint32_t target, uint32_t kept)
 	if (rc == 0)
 		last(b, RB_RESTORE, kept)->from = from;
 	return rc;
+}
+
+/* As lists are: by LSN, of equal ones the older record first. */
+static void by_lsn(const struct rb *b, uint32_t *ids, uint32_t n)
+{
+	for (uint32_t i = 1; i < n; i++) {
+		for (uint32_t k = i; k > 0 && lsn_of(b, ids[k - 1]) > lsn_of(b, ids[k]); k--) {
+			uint32_t id = ids[k];
+
+			ids[k] = ids[k - 1];
+			ids[k - 1] = id;
+		}
+	}
 }
 
 uint32_t sb_listed(const struct rb *b, uint32_t *ret, uint32_t max)
@@ -98,6 +116,7 @@ uint32_t sb_listed(const struct rb *b, uint32_t *ret, uint32_t max)
 			n--;
 		}
 	}
+	by_lsn(b, ret, n);
 	return n;
 }
 

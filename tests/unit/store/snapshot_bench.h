@@ -12,6 +12,7 @@
 struct uuid sb_uuid(uint32_t id);
 /* Append the record: replica_append's answer; rb_settle commits it. */
 int sb_create(struct rb *b, uint32_t id);
+int sb_create_at(struct rb *b, uint32_t id, uint64_t at); /* a snapshot of the past */
 int sb_delete(struct rb *b, uint32_t id);
 int sb_restore(struct rb *b, uint32_t target, uint32_t kept);
 /* Numbers of the snapshots that the model lists as of commit; returns how many. */
