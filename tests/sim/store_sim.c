@@ -35,6 +35,7 @@ static const char *const mutant_names[] = {"none",
 					   "forget-names",
 					   "named-in-place",
 					   "shared-in-place",
+					   "no-fold-cap",
 					   "ghost-at-once",
 					   "past-short",
 					   "past-volumes",
@@ -386,6 +387,7 @@ static void digest_check(struct ss *s, uint64_t *last)
 
 static bool close_store(struct ss *s, uint64_t *digest)
 {
+	uint64_t failed = s->w->stats.disk_failed;
 	int rc;
 
 	ss_drain(s);
@@ -411,6 +413,11 @@ static bool close_store(struct ss *s, uint64_t *digest)
 	rc = ss_wait(s, "store_close");
 	if (s->down)
 		return false;
+	if (rc == -ERR_FAILED && s->store == NULL && s->w->stats.disk_failed > failed) {
+		forget_requests(s); /* an I/O of the close itself failed: as after a crash */
+		s->r = NULL;
+		return false;
+	}
 	if (rc != 0 || s->store != NULL)
 		ss_fail(s, "store_close answered %s", err_name(rc));
 	for (int i = 0; i < BUF_CLASS_COUNT && !s->failed; i++) {
