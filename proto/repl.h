@@ -85,6 +85,7 @@ const char *frame_kind_name(enum frame_kind kind);
 
 /* Bits of frame_hello.features: what is not set by the other side is not sent to it. */
 #define REPL_FEATURE_REPAIR 1ull
+#define REPL_FEATURE_VIEWS 256ull /* link messages VIEW and VIEW_ASK */
 
 #define FRAME_HELLO_BYTES 96u
 struct frame_hello {

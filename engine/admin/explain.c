@@ -81,7 +81,11 @@ static void explain_evidence(struct lines *l, const struct admin_server *s,
 	line_add(l, arena_format(l->arena, "head %llu, committed %llu, folded %llu",
 				 (unsigned long long)g->head.v, (unsigned long long)g->commit.v,
 				 (unsigned long long)g->fold.v));
-	if (!q->alone)
+	if (q->told)
+		line_add(l, arena_text(l->arena,
+				       "this site is no member of the quorum: the other sites tell "
+				       "what it decides"));
+	else if (!q->alone)
 		line_add(l, arena_format(l->arena, "the quorum %s; term %llu",
 					 q->has_quorum ? "has a leader"
 						       : "has no leader that is heard here",

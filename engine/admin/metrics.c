@@ -172,7 +172,8 @@ static void quorum_write(const struct admin_server *s, struct text *t)
 	if (s->o.authority != NULL) {
 		const struct authority_status *a = authority_status(s->o.authority);
 
-		metric_number(t, METRIC_QUORUM_OK, a->has_quorum || (a->alone && a->ready));
+		metric_number(t, METRIC_QUORUM_OK,
+			      a->has_quorum || a->told || (a->alone && a->ready));
 		metric_number(t, METRIC_QUORUM_TERM, a->term);
 		metric_number(t, METRIC_QUORUM_APPLIED, a->applied);
 		members_write(t, a->member, a->member_count, a->self);

@@ -74,6 +74,8 @@ static const char *quorum_state_word(const struct authority_status *q)
 		return "failed";
 	if (q->alone)
 		return q->ready ? "alone" : "starting";
+	if (q->told)
+		return "none";
 	if (q->forming)
 		return "forming";
 	if (!q->ready)

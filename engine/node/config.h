@@ -34,7 +34,10 @@ enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
 struct config_place {
 	char name[CONFIG_NAME_BYTES];
 	char address[CONFIG_ADDRESS_BYTES];
+	bool async; /* of a site */
 };
+
+#define CONFIG_DISTANT_ID 16u /* numbers of sites that are no members are above */
 
 /* One of the two is 0. */
 struct config_share {
@@ -98,6 +101,14 @@ MUST_CHECK int config_load(const char *path, enum config_kind kind, struct confi
 /* The same for text in memory; `file` is for messages.  -ERR_CONFIG, -ERR_NOMEM. */
 MUST_CHECK int config_parse(const char *file, const void *text, size_t bytes, enum config_kind kind,
 			    struct config *ret_config, struct config_error *ret_error);
+
+/* The number of sites[index], the same in the configuration of every site: a member's is its place in
+ * quorum.members, 1.. (its raft id); a distant site's is CONFIG_DISTANT_ID and its place in sites, 1..  A distant
+ * site's own file has no members: there the places of the sites that are not async count, which is why members must
+ * begin with those, in the order of sites. */
+uint32_t config_site_id(const struct config *config, uint32_t index);
+/* sites[index] is async and no member of the quorum. */
+bool config_site_is_distant(const struct config *config, uint32_t index);
 
 /* Print it as a file that says the same, every default written out (`--check`). */
 void config_print(const struct config *config, FILE *out);

@@ -7,6 +7,7 @@
  *                  before that peer may take over.
  *              H3  grace >= 1.1 * lease: clocks may differ by a tenth in speed.
  *              H4  3 * heartbeat <= election, 2 * ping < peer_drop: one lost message is no failure.
+ *              H6  Sites have the same numbers everywhere (config_site_id), also where members are not listed.
  *              H5  Nothing leaves the machine in the clear unless `insecure: true` says so.
  * Failure.     The first broken rule is told with the line of the key to change.
  */
@@ -21,6 +22,7 @@
 static int check_places(const struct config *c, const struct config_notes *n, const char *list,
 			const struct config_place *places, uint32_t count);
 static int check_site(struct config *c, const struct config_notes *n);
+static int check_members(const struct config *c, const struct config_notes *n);
 static int check_quorum(struct config *c, const struct config_notes *n);
 static int check_secrecy(const struct config *c, const struct config_notes *n);
 static int check_listeners(const struct config *c, const struct config_notes *n);
@@ -105,11 +107,6 @@ static int check_site(struct config *c, const struct config_notes *n)
 		return config_fail(
 			n, line_of(n, "sites[].name", 0), "sites[]",
 			"has one entry; list every site, or remove sites and quorum for a site alone");
-	if (c->site_count > 0 && c->member_count == 0)
-		return config_fail(
-			n, line_of(n, "sites[].name", 0), "quorum.members[]",
-			"is missing; with several sites a quorum decides who may write: list every site "
-			"and a witness");
 	if (c->site_count == 0) {
 		const char *extra = c->member_count > 0		       ? "quorum.members[].name"
 				    : c->quorum_listen[0] != '\0'      ? "quorum.listen"
@@ -126,13 +123,75 @@ static int check_site(struct config *c, const struct config_notes *n)
 	c->site_self = (uint32_t)find_place(c->sites, c->site_count, c->name);
 	if (c->replication_listen[0] == '\0')
 		memcpy(c->replication_listen, c->sites[c->site_self].address, CONFIG_ADDRESS_BYTES);
+	return check_members(c, n);
+}
+
+static uint32_t sync_count(const struct config *c)
+{
+	uint32_t count = 0;
+
 	for (uint32_t i = 0; i < c->site_count; i++)
-		if (find_place(c->members, c->member_count, c->sites[i].name) < 0)
-			return config_fail(n, line_of(n, "quorum.members[].name", 0),
-					   "quorum.members[]",
-					   "site '%s' is not listed; every site is a member",
-					   c->sites[i].name);
+		count += !c->sites[i].async;
+	return count;
+}
+
+/* H6 */
+static int check_members(const struct config *c, const struct config_notes *n)
+{
+	bool distant = false;
+	uint32_t place = 0;
+
+	if (sync_count(c) == 0)
+		return config_fail(n, line_of(n, "sites[].async", 0), "sites[].async",
+				   "is true for every site; an async site follows one that is not");
+	if (c->member_count == 0 && !c->sites[c->site_self].async && sync_count(c) > 1)
+		return config_fail(
+			n, line_of(n, "sites[].name", 0), "quorum.members[]",
+			"is missing; with several sites a quorum decides who may write: list every site "
+			"and a witness, or say 'async: true' of all sites but one");
+	if (c->member_count == 0)
+		return 0;
+	for (uint32_t i = 0; i < c->site_count; i++) {
+		distant = distant || config_site_is_distant(c, i);
+		if (!c->sites[i].async &&
+		    find_place(c->members, c->member_count, c->sites[i].name) < 0)
+			return config_fail(
+				n, line_of(n, "quorum.members[].name", 0), "quorum.members[]",
+				"site '%s' is not listed; every site that is not async is "
+				"a member",
+				c->sites[i].name);
+	}
+	for (uint32_t i = 0; distant && i < c->site_count; i++)
+		if (!c->sites[i].async && strcmp(c->members[place++].name, c->sites[i].name) != 0)
+			return config_fail(
+				n, line_of(n, "quorum.members[].name", place - 1),
+				"quorum.members[]",
+				"entry %u is '%s'; while a distant site is listed the "
+				"members begin with the sites that are not async, in the order "
+				"of sites: '%s' is next",
+				place, c->members[place - 1].name, c->sites[i].name);
 	return 0;
+}
+
+bool config_site_is_distant(const struct config *c, uint32_t index)
+{
+	return c->sites[index].async &&
+	       find_place(c->members, c->member_count, c->sites[index].name) < 0;
+}
+
+uint32_t config_site_id(const struct config *c, uint32_t index)
+{
+	int member = find_place(c->members, c->member_count, c->sites[index].name);
+	uint32_t place = 1;
+
+	assert(index < c->site_count);
+	if (member >= 0)
+		return (uint32_t)member + 1;
+	if (c->sites[index].async)
+		return CONFIG_DISTANT_ID + index + 1;
+	for (uint32_t i = 0; i < index; i++)
+		place += !c->sites[i].async;
+	return place;
 }
 
 /* The folder "quorum" beside a store that is a file. */

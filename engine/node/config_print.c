@@ -116,6 +116,14 @@ static const struct config_list *list_of(const struct config_row *row, enum conf
 	return NULL;
 }
 
+static bool list_is_empty(const struct config *config, const struct config_list *list)
+{
+	uint32_t count;
+
+	memcpy(&count, (const uint8_t *)config + list->count_offset, sizeof(count));
+	return count == 0;
+}
+
 void config_print(const struct config *config, FILE *out)
 {
 	const struct config_list *list, *last = NULL;
@@ -129,7 +137,7 @@ void config_print(const struct config *config, FILE *out)
 		list = list_of(row, config->kind);
 		value_format(row, base + row->offset, text, sizeof(text));
 		if ((row->who & config->kind) == 0 || text[0] == '\0' ||
-		    (list != NULL && list == last))
+		    (list != NULL && (list == last || list_is_empty(config, list))))
 			continue;
 		last = list;
 		snprintf(path, sizeof(path), "%s", row->path);

@@ -146,6 +146,8 @@ static int site_open_authority(struct site *s)
 {
 	struct authority_alone_opts ao = {.site_name = s->o.name, .format = s->o.alone_format};
 
+	if (s->o.inbox == NULL && s->o.alone_disk == NULL)
+		return authority_told_open(s->env, s->o.id, &s->authority);
 	if (s->o.inbox != NULL)
 		return authority_open(s->env, s->o.id, s->o.inbox, s->o.outbox, &s->authority);
 	return authority_alone_open(s->env, s->o.alone_disk, &ao, &s->authority);

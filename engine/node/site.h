@@ -20,7 +20,7 @@ struct site;
 struct authority;
 
 struct site_opts {
-	uint32_t id; /* raft id of this site's quorum member; 1 in a site alone */
+	uint32_t id; /* raft id of this site's quorum member; 1 in a site alone; config_site_id */
 	char name[SITE_NAME_BYTES_MAX + 1];
 	struct conductor_site sites[SITES_MAX]; /* this one too */
 	uint32_t site_count;
@@ -31,11 +31,12 @@ struct site_opts {
 	uint32_t peer_count;
 	const char *nbd_listen[NBD_ADDRESSES_MAX];
 	uint32_t nbd_listen_count;
-	uint32_t nbd_connections_max;	    /* 0: default */
-	uint32_t groups_max;		    /* 0: 256 */
-	uint64_t scrub_bytes_s;		    /* 0: default */
-	struct mailbox *inbox, *outbox;	    /* to and from the quorum member; NULL: a site alone */
-	struct disk *alone_disk;	    /* site alone: the authority's file */
+	uint32_t nbd_connections_max;	/* 0: default */
+	uint32_t groups_max;		/* 0: 256 */
+	uint64_t scrub_bytes_s;		/* 0: default */
+	struct mailbox *inbox, *outbox; /* to and from the quorum member; NULL: a site alone */
+	struct disk *
+		alone_disk; /* site alone: the authority's file; NULL with inbox NULL: a distant site */
 	bool alone_format;		    /* it was just made */
 	uint32_t rules_mutant, repl_mutant; /* tests only */
 };

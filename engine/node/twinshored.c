@@ -154,15 +154,13 @@ static void daemon_site_opts(struct daemon *d, struct site_opts *o)
 	const struct config *c = &d->config;
 
 	memset(o, 0, sizeof(*o));
-	o->id = c->member_count != 0 ? c->member_self + 1 : 1;
+	o->id = c->site_count != 0 ? config_site_id(c, c->site_self) : 1;
 	snprintf(o->name, sizeof(o->name), "%s", c->name);
 	for (uint32_t i = 0; i < c->site_count; i++) {
-		uint32_t id = 0;
+		uint32_t id = config_site_id(c, i);
 
-		for (uint32_t k = 0; k < c->member_count; k++)
-			if (strcmp(c->members[k].name, c->sites[i].name) == 0)
-				id = k + 1;
 		o->sites[o->site_count].id = id;
+		o->sites[o->site_count].is_distant = config_site_is_distant(c, i);
 		snprintf(o->sites[o->site_count++].name, sizeof(o->name), "%s", c->sites[i].name);
 		if (i == c->site_self)
 			continue;
@@ -204,6 +202,8 @@ static int daemon_open_quorum(struct daemon *d)
 {
 	int rc;
 
+	if (d->config.site_count != 0 && config_site_is_distant(&d->config, d->config.site_self))
+		return 0; /* it is told */
 	if (d->config.member_count == 0) {
 		rc = daemon_open_alone(d);
 		if (rc < 0)

@@ -75,7 +75,7 @@ void authority_close(struct authority **pa)
 	if (a == NULL)
 		return;
 	assert(a->stopping && list_empty(&a->watches));
-	if (a->alone == NULL) {
+	if (a->inbox != NULL) {
 		drain(a->inbox, false);
 		drain(a->outbox, true);
 	}
@@ -115,6 +115,11 @@ uint32_t authority_view_count(const struct authority *a)
 	return a->status.ready ? fsm_count(a->fsm) : 0;
 }
 
+bool authority_was_deleted(const struct authority *a, const struct uuid *vg)
+{
+	return a->status.ready && fsm_was_deleted(a->fsm, vg);
+}
+
 uint64_t authority_boot(const struct authority *a, uint32_t site)
 {
 	return fsm_node_boot(a->fsm, site);
@@ -144,6 +149,8 @@ int authority_propose(struct authority *a, const struct vg_cmd *cmds, uint32_t n
 
 	if (a->stopping || a->status.rc < 0)
 		return -ERR_FAILED;
+	if (a->status.told)
+		return -ERR_REFUSED;
 	if (!a->status.ready)
 		return -ERR_AGAIN;
 	if (n == 0 || n > VG_BATCH_MAX)

@@ -2,10 +2,11 @@
 /*
  * engine/quorum/authority.h: what the engine sees of the authority: get, compare-and-set, watch.
  *
- * Two back ends behind one header.  authority_open: the quorum member lives in another environment
+ * Three back ends behind one header.  authority_open: the quorum member lives in another environment
  * (thread, or another one of the same simulated node) and is reached by two mailboxes.
  * authority_alone_open: a site without a quorum section is its own authority; entries are applied
- * when they are durable in its own small file.
+ * when they are durable in its own small file.  authority_told_open: a site that is no member of the
+ * quorum knows what sites that are tell it, and proposes nothing.
  *
  * Views are what is applied here so far: possibly old, never wrong; a compare-and-set on an old
  * one does nothing (R8).  A view stays valid until the owner's step returns.
@@ -35,6 +36,7 @@ struct authority_member {
 struct authority_status {
 	bool ready;	 /* views are loaded: what authority_view says is the local state */
 	bool alone;	 /* no quorum section */
+	bool told;	 /* no member of the quorum: other sites tell what it decides */
 	int rc;		 /* 0, or why it has stopped for good (-ERR_CORRUPT, -ERR_IO, ...) */
 	bool forming;	 /* waiting for every member, all empty */
 	bool has_quorum; /* a leader is known and was heard within its election timeout */
@@ -66,6 +68,11 @@ MUST_CHECK int authority_alone_open(struct env *env, struct disk *disk,
 				    const struct authority_alone_opts *opts,
 				    struct authority **ret_a);
 
+MUST_CHECK int authority_told_open(struct env *env, uint32_t self, struct authority **ret_a);
+/* A view as fsm_view_encode made it, told by another site.  0: taken; -ERR_STALE: not newer than what is known,
+ * -ERR_REFUSED: this back end believes nobody, -ERR_CORRUPT, -ERR_VERSION, -ERR_FULL. */
+MUST_CHECK int authority_tell(struct authority *a, const void *data, uint32_t bytes);
+
 /* Fires done (rc 0) when nothing is in flight any more; proposals are dropped. Then close. */
 void authority_stop(struct authority *a, struct completion *done);
 
@@ -83,6 +90,9 @@ const struct vg_view *authority_view_by_name(const struct authority *a, const ch
 /* All groups in order of uuid: index 0.., NULL at the end. */
 const struct vg_view *authority_view_at(const struct authority *a, uint32_t index);
 uint32_t authority_view_count(const struct authority *a);
+
+/* Known to have been deleted, not long ago; false says nothing. */
+bool authority_was_deleted(const struct authority *a, const struct uuid *vg);
 
 /* Newest announced boot of a site (J12), 0: none. */
 uint64_t authority_boot(const struct authority *a, uint32_t site);

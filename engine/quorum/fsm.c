@@ -263,9 +263,8 @@ static int check_create(const struct fsm *f, const struct vg_cmd *cmd)
 		return -ERR_INVALID;
 	if (fsm_find(f, &cmd->vg) != NULL || fsm_find_name(f, cmd->name) != NULL)
 		return -ERR_EXISTS; /* F4 */
-	for (uint32_t i = 0; i < DELETED_MAX; i++)
-		if (uuid_equal(&f->deleted[i], &cmd->vg))
-			return -ERR_STALE; /* F5 */
+	if (fsm_was_deleted(f, &cmd->vg))
+		return -ERR_STALE; /* F5 */
 	return f->count == VG_COUNT_MAX ? -ERR_FULL : 0;
 }
 
@@ -467,6 +466,14 @@ static void set_sites(struct fsm *f, struct vg_view *v, const struct vg_cmd *cmd
 		if (was >= 0 && (old.isr >> was & 1u) != 0)
 			v->isr |= 1u << i;
 	}
+}
+
+bool fsm_was_deleted(const struct fsm *f, const struct uuid *vg)
+{
+	for (uint32_t i = 0; i < DELETED_MAX; i++)
+		if (uuid_equal(&f->deleted[i], vg))
+			return !uuid_is_nil(vg);
+	return false;
 }
 
 static uint32_t lower_bound(const struct fsm *f, const struct uuid *vg)

@@ -49,6 +49,14 @@ int fsm_batch_encode(const struct vg_cmd *cmds, uint32_t n, void *data, uint32_t
 MUST_CHECK int fsm_batch_decode(const void *data, uint32_t bytes, struct vg_cmd cmds[VG_BATCH_MAX]);
 #define FSM_BATCH_BYTES_MAX 32768u
 
+/* One view alone, for a site that is no member (layout: proto/quorum.md, "a view that is told").  One with
+ * VG_FLAG_DELETED carries the uuid only.  encode gives the bytes used; decode 0, -ERR_CORRUPT or -ERR_VERSION. */
+#define FSM_VIEW_BYTES_MAX 512u
+int fsm_view_encode(const struct vg_view *v, uint8_t out[FSM_VIEW_BYTES_MAX]);
+MUST_CHECK int fsm_view_decode(const void *data, uint32_t bytes, struct vg_view *ret);
+/* Among the last deleted ones (F5). */
+bool fsm_was_deleted(const struct fsm *f, const struct uuid *vg);
+
 /* The whole state.  encode gives the bytes used, or -ERR_TOO_BIG; load checks all, then replaces. */
 #define FSM_STATE_BYTES_MAX (640u << 10)
 int fsm_encode(const struct fsm *f, void *data, uint32_t bytes);

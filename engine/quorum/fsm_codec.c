@@ -18,6 +18,7 @@
 
 #define BATCH_MAGIC 0x42435354u /* "TSCB" */
 #define STATE_MAGIC 0x53465354u /* "TSFS" */
+#define VIEW_MAGIC 0x57565354u	/* "TSVW" */
 #define STATE_VERSION 2u	/* of a snapshot; 1: sites without `joined` */
 
 static void put_config(struct cursor *c, const struct vg_config *k);
@@ -240,6 +241,61 @@ static bool get_view(struct cursor *c, struct vg_view *v, uint16_t version)
 		v->site[i].joined = version >= 2 ? get_u64(c) : 0;
 	}
 	return cursor_ok(c);
+}
+
+/* Numbers become bits of masks; what a peer tells may be anything. */
+static bool sites_valid(const struct vg_view *v)
+{
+	for (uint32_t i = 0; i < v->site_count; i++) {
+		if (v->site[i].id == 0 || v->site[i].id >= 32 || v->site[i].mode > VG_SITE_SNAPSHOT)
+			return false;
+		for (uint32_t k = 0; k < i; k++)
+			if (v->site[k].id == v->site[i].id)
+				return false;
+	}
+	return true;
+}
+
+int fsm_view_encode(const struct vg_view *v, uint8_t out[FSM_VIEW_BYTES_MAX])
+{
+	bool deleted = (v->flags & VG_FLAG_DELETED) != 0;
+	struct cursor c;
+
+	cursor_init(&c, out, FSM_VIEW_BYTES_MAX);
+	put_u32(&c, VIEW_MAGIC);
+	put_u16(&c, STATE_VERSION);
+	put_u16(&c, deleted ? 1 : 0);
+	if (deleted)
+		put_uuid(&c, &v->vg);
+	else
+		put_view(&c, v);
+	assert(cursor_ok(&c));
+	return (int)(c.at - out);
+}
+
+int fsm_view_decode(const void *data, uint32_t bytes, struct vg_view *ret)
+{
+	uint16_t version, deleted;
+	struct cursor c;
+	struct vg_view v = {.flags = VG_FLAG_DELETED};
+
+	cursor_init_read(&c, data, bytes);
+	if (get_u32(&c) != VIEW_MAGIC)
+		return -ERR_CORRUPT;
+	version = get_u16(&c);
+	deleted = get_u16(&c);
+	if (cursor_ok(&c) && version > STATE_VERSION)
+		return -ERR_VERSION;
+	if (version < 2 || deleted > 1)
+		return -ERR_CORRUPT;
+	if (deleted != 0)
+		get_uuid(&c, &v.vg);
+	else if (!get_view(&c, &v, version) || !view_valid(&v, NULL) || !sites_valid(&v))
+		return -ERR_CORRUPT;
+	if (!cursor_ok(&c) || cursor_left(&c) != 0)
+		return -ERR_CORRUPT;
+	*ret = v;
+	return 0;
 }
 
 /* C2: what fsm.c asserts of every group it changes. */

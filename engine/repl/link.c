@@ -47,6 +47,11 @@ uint32_t link_encode(uint8_t out[LINK_BYTES_MAX], const struct link_msg *msg)
 	}
 	if (has_tail)
 		put_tail(&c, msg->tail);
+	if (msg->kind == LINK_VIEW) {
+		assert(msg->view_bytes >= 1 && msg->view_bytes <= LINK_VIEW_BYTES_MAX);
+		put_u32(&c, msg->view_bytes);
+		put_bytes(&c, msg->view, msg->view_bytes);
+	}
 	assert(cursor_ok(&c)); /* K1 */
 	return (uint32_t)(c.at - out);
 }
@@ -63,7 +68,7 @@ int link_decode(const uint8_t *in, uint32_t bytes, struct link_msg *ret, struct 
 	ret->group_count = get_u32(&c);
 	has_tail = get_u32(&c);
 	ret->tail = NULL;
-	if (kind < LINK_PING || kind > LINK_GOODBYE || has_tail > 1 ||
+	if (kind < LINK_PING || kind > LINK_VIEW_ASK || has_tail > 1 ||
 	    ret->group_count > LINK_GROUPS_MAX)
 		return -ERR_PROTOCOL;
 	ret->kind = (enum link_kind)kind;
@@ -76,6 +81,10 @@ int link_decode(const uint8_t *in, uint32_t bytes, struct link_msg *ret, struct 
 			return -ERR_PROTOCOL;
 		ret->tail = tail;
 	}
+	ret->view_bytes = kind == LINK_VIEW ? get_u32(&c) : 0;
+	if ((kind == LINK_VIEW && ret->view_bytes == 0) || ret->view_bytes > LINK_VIEW_BYTES_MAX)
+		return -ERR_PROTOCOL;
+	get_bytes(&c, ret->view, ret->view_bytes);
 	return cursor_ok(&c) && cursor_left(&c) == 0 ? 0 : -ERR_PROTOCOL;
 }
 

@@ -23,6 +23,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/base/err.h"
 #include "engine/base/log.h"
@@ -220,6 +221,13 @@ static bool peer_shake_one(struct repl_peer *p, uint32_t k)
 		return false;
 	}
 	conn_consume(p->conns[k]);
+	if (strcmp(hello.name, p->opts.name) != 0) {
+		char text[FRAME_TEXT_BYTES_MAX + 1];
+
+		repl_misnamed(text, sizeof(text), p->repl, p, hello.name);
+		peer_down(p, text);
+		return false;
+	}
 	conn_set_kind(p->conns[k], (enum frame_conn)k);
 	p->store = hello.store;
 	p->incarnation = hello.incarnation;

@@ -141,6 +141,8 @@ void member_send_stop(struct repl_member *m, enum frame_kind kind, uint64_t epoc
 
 /* repl.c: give a connection to be closed and freed; takes *c. */
 void repl_bury(struct repl *r, struct conn **c, uint64_t linger_ms);
+void repl_misnamed(char *text, size_t bytes, const struct repl *r, const struct repl_peer *p,
+		   const char *name);
 void repl_refuse(struct repl *r, struct conn **c, uint64_t session_seen, int rc, const char *text);
 void repl_hello(const struct repl *r, enum frame_conn conn, uint64_t session,
 		struct frame_hello *ret);

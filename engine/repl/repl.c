@@ -14,6 +14,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/base/err.h"
 #include "engine/base/log.h"
@@ -195,6 +196,8 @@ int repl_link_send(struct repl *r, uint32_t site, const struct link_msg *msg)
 
 	if (p == NULL || p->state != PEER_UP)
 		return -ERR_CLOSED;
+	if (msg->kind >= LINK_VIEW && (p->features & REPL_FEATURE_VIEWS) == 0)
+		return -ERR_UNSUPPORTED;
 	h.session = p->session;
 	return conn_send(p->conns[FRAME_CONN_LINK], &h, head, link_encode(head, msg));
 }
@@ -244,7 +247,7 @@ void repl_hello(const struct repl *r, enum frame_conn conn, uint64_t session,
 		.store = r->opts.store,
 		.incarnation = r->opts.incarnation,
 		.session = session,
-		.features = r->opts.local != NULL ? REPL_FEATURE_REPAIR : 0,
+		.features = REPL_FEATURE_VIEWS | (r->opts.local != NULL ? REPL_FEATURE_REPAIR : 0),
 	};
 	memcpy(ret->name, r->opts.name, sizeof(ret->name));
 }
@@ -356,8 +359,24 @@ static bool repl_first_frame(struct repl *r, struct conn *c)
 		repl_refuse(r, &c, 0, -ERR_PERMISSION, text);
 		return true;
 	}
+	if (strcmp(hello.name, p->opts.name) != 0) {
+		repl_misnamed(text, sizeof(text), r, p, hello.name);
+		log_warn(r->env->log, "repl", "connection refused: %s", text);
+		repl_refuse(r, &c, 0, -ERR_PERMISSION, text);
+		return true;
+	}
 	peer_take_hello(p, &c, &hello);
 	return true;
+}
+
+/* Numbers of sites come from the order in which the configurations list them. */
+void repl_misnamed(char *text, size_t bytes, const struct repl *r, const struct repl_peer *p,
+		   const char *name)
+{
+	snprintf(
+		text, bytes,
+		"site %u is %.32s at %.32s and calls itself %.32s: list sites and members in one order",
+		p->opts.site, p->opts.name, r->opts.name, name);
 }
 
 void repl_refuse(struct repl *r, struct conn **c, uint64_t session_seen, int rc, const char *text)

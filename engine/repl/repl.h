@@ -75,9 +75,13 @@ enum link_kind {
 	LINK_PONG,     /* its answer: grants */
 	LINK_TAIL_ASK, /* claimer -> other: J4 */
 	LINK_TAIL_TOLD,
-	LINK_FAILED,  /* my store has failed: claim without waiting */
-	LINK_GOODBYE, /* clean stop of the daemon */
+	LINK_FAILED,   /* my store has failed: claim without waiting */
+	LINK_GOODBYE,  /* clean stop of the daemon */
+	LINK_VIEW,     /* what the quorum says of a group, for a site that is no member of it */
+	LINK_VIEW_ASK, /* that site: what it knows, wants to know better, and of what else */
 };
+
+#define LINK_VIEW_BYTES_MAX 512u
 
 #define LINK_GROUPS_MAX 32u /* groups in one ping; more groups: more pings */
 
@@ -111,11 +115,14 @@ struct link_msg {
 	uint64_t lease_ms;   /* PING: L */
 	uint32_t group_count;
 	struct link_group groups[LINK_GROUPS_MAX];
+	uint32_t view_bytes; /* VIEW: 1.., opaque here (engine/quorum/fsm.h) */
+	uint8_t view[LINK_VIEW_BYTES_MAX];
 	/* TAIL_TOLD and TAIL_ASK: valid until the next take; borrowed by send. */
 	struct link_tail *tail;
 };
 
-/* 0; -ERR_CLOSED (not up), -ERR_BUSY (queue full: it is dropped, which is always allowed). */
+/* 0; -ERR_CLOSED (not up), -ERR_BUSY (queue full: it is dropped, which is always allowed), -ERR_UNSUPPORTED (the
+ * other side is of a version that does not know this kind). */
 int repl_link_send(struct repl *r, uint32_t site, const struct link_msg *msg);
 bool repl_link_take(struct repl *r, struct link_msg *ret_msg); /* false: none */
 

@@ -167,6 +167,8 @@ static void conductor_step(struct op *op)
 		conductor_links(c);
 	}
 	conductor_views(c);
+	views_ask(c);
+	views_tell(c);
 	conductor_pings(c);
 	conductor_wake_requests(c);
 	conductor_propose_all(c);
@@ -252,6 +254,8 @@ static void conductor_peers(struct conductor *c)
 		p->up = ps.up;
 		if (!ps.up)
 			continue;
+		p->wants_views = false;
+		p->ask_at.v = 0;
 		p->gone = false; /* what it said in an older session is over */
 		p->session = ps.session;
 	}
@@ -348,6 +352,12 @@ static void conductor_links(struct conductor *c)
 		case LINK_FAILED:
 		case LINK_GOODBYE:
 			conductor_gone(c, m->site, m->session);
+			break;
+		case LINK_VIEW:
+			views_told(c, m);
+			break;
+		case LINK_VIEW_ASK:
+			views_asked(c, m);
 			break;
 		}
 	}

@@ -23,8 +23,10 @@ struct conductor_timers {
 };
 
 struct conductor_site {
-	uint32_t id; /* raft id of its quorum member */
+	uint32_t
+		id; /* raft id of its quorum member, or a number of its own (engine/node/config.h) */
 	char name[SITE_NAME_BYTES_MAX + 1];
+	bool is_distant; /* no member of the quorum: it only ever follows */
 };
 
 struct conductor_opts {

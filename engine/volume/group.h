@@ -152,6 +152,10 @@ struct group {
 	struct lsn restore_end;		    /* of a RESTORE record that is not committed; 0: none */
 	bool restoring; /* RESTORE committed, not folded: volumes change when it is */
 
+	struct {
+		uint64_t session, cfg;
+	} view_told[SITES_MAX]; /* views.c: by index of conductor.peers */
+
 	/* status */
 	struct mono_ns heard; /* secondary: last ping of the primary */
 	struct lsn heard_head, heard_commit;
@@ -164,6 +168,8 @@ struct group {
 struct conductor_peer {
 	uint32_t site;
 	uint64_t session; /* last seen; 0 none */
+	bool wants_views; /* views.c: it asked, in this session */
+	struct mono_ns ask_at;
 	bool up, gone;
 	struct mono_ns lost_at;
 };
@@ -253,6 +259,12 @@ void export_free_all(struct group *g); /* the world is dead */
 /* older.c */
 void older_look(struct group *g);
 void older_progress(struct conductor *c);
+
+/* views.c: the quorum's word for a site that is no member */
+void views_ask(struct conductor *c);
+void views_asked(struct conductor *c, const struct link_msg *m);
+void views_told(struct conductor *c, const struct link_msg *m);
+void views_tell(struct conductor *c);
 
 /* room.c */
 enum room_state room_state(struct conductor *c);

@@ -54,8 +54,9 @@ void older_look(struct group *g)
 
 	if (vg_is_primary(v, c->o.site, c->incarnation) && g->open_phase == OPEN_DONE)
 		g->proved = true;
-	if (!g->view_seen || g->proved || c->older || c->peer_count == 0 || x < 0 ||
-	    !vg_in_isr(v, c->o.site) || vg_is_replaced(v, c->o.site, &c->store_uuid) ||
+	if (!g->view_seen || g->proved || c->older || c->peer_count == 0 ||
+	    authority_status(c->authority)->alone || x < 0 || !vg_in_isr(v, c->o.site) ||
+	    vg_is_replaced(v, c->o.site, &c->store_uuid) ||
 	    vg_is_primary(v, c->o.site, c->incarnation) || g->boot_cfg >= v->site[x].joined)
 		return; /* OL1 */
 	c->older = true;

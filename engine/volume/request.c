@@ -175,6 +175,11 @@ static int request_group_create(struct conductor_request *r)
 		c->env->random->fill(c->env->random, random, sizeof(random));
 		uuid_from_random(&s->uuid, random);
 	}
+	if (authority_status(c->authority)->told)
+		return request_fail(
+			r, -ERR_NOT_PRIMARY,
+			"this site is no member of the quorum: create the group at a site "
+			"that is one");
 	rc = request_create_cmd(r, &cmd);
 	if (rc < 0)
 		return rc;

@@ -23,6 +23,18 @@ static int site_known(struct conductor_request *r, const char *name, uint32_t *r
 	return 0;
 }
 
+/* A distant site cannot be primary, nor wait for itself to be in sync: it has no voice in that. */
+static int site_may_sync(struct conductor_request *r, uint32_t id)
+{
+	for (uint32_t i = 0; i < r->c->o.site_count; i++)
+		if (r->c->sites[i].id == id && r->c->sites[i].is_distant)
+			return request_fail(r, -ERR_INVALID,
+					    "%s is listed as async in the configuration: it is no "
+					    "member of the quorum and can only follow",
+					    r->c->sites[i].name);
+	return 0;
+}
+
 static void site_fill(struct conductor *c, struct vg_site *s, uint32_t id, enum vg_site_mode mode)
 {
 	struct repl_peer_status ps;
@@ -56,6 +68,11 @@ int request_create_sites(struct conductor_request *r, struct vg_cmd *cmd)
 	if (second == 0 && first != c->o.site)
 		return request_fail(r, -ERR_INVALID, "a group at %s alone is created there",
 				    g->primary_site);
+	rc = site_may_sync(r, first);
+	if (rc == 0)
+		rc = site_may_sync(r, second);
+	if (rc < 0)
+		return rc;
 	if (distant != 0 && (distant == first || distant == second))
 		return request_fail(r, -ERR_INVALID, "%s is %s of group %s already", g->async_site,
 				    distant == first ? "the primary" : "a sync site", g->name);
@@ -111,7 +128,10 @@ static int site_add(struct conductor_request *r, const struct group *g, struct v
 		return rc;
 	i = cmd_site(cmd, id);
 	if (i >= 0 && cmd->sites[i].mode == mode)
-		return 0;		       /* done already */
+		return 0; /* done already */
+	rc = mode == VG_SITE_SYNC ? site_may_sync(r, id) : 0;
+	if (rc < 0)
+		return rc;
 	if (i >= 0 && vg_in_isr(&g->view, id)) /* T2 */
 		return request_fail(r, -ERR_IN_USE,
 				    "%s is in the in-sync set of group %s: it cannot become async",

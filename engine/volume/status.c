@@ -241,6 +241,8 @@ static void group_reason(struct group *g, struct group_status *s)
 			s->reason, sizeof(s->reason), "%s",
 			s->orphan
 				? "the authority does not know this group: it is kept and not served"
+			: g->view_seen
+				? "this site is no part of the group, or knows an old state of it: its copy is kept and not served"
 				: "the authority has not told the group's state yet");
 		break;
 	case GROUP_DEGRADED:
@@ -329,7 +331,8 @@ static void group_fill(struct group *g, struct group_status *s)
 	s->content_generation =
 		r != NULL ? group_content_generation(g, r) : g->view.content_generation;
 	s->snapshot_count = r != NULL ? replica_snapshots(r, NULL, 0) : 0;
-	s->orphan = !g->view_seen && authority_status(c->authority)->ready;
+	s->orphan = !g->view_seen && authority_status(c->authority)->ready &&
+		    !authority_status(c->authority)->told;
 	s->on_peer_loss_stop = g->view.config.on_peer_loss == VG_PEER_LOSS_STOP;
 	s->on_full_stop = g->view.config.on_full == VG_FULL_STOP;
 	s->min_isr = g->view.config.min_isr;

@@ -66,12 +66,16 @@ static void try_blocks(const uint8_t *data, size_t bytes)
 
 static void try_small(const uint8_t *data, size_t bytes)
 {
+	uint8_t again[FSM_VIEW_BYTES_MAX];
+	struct vg_view v;
 	struct consensus_server servers[QUORUM_PEERS_MAX];
 	struct quorum_hello h;
 	struct quorum_ping p;
 
 	if (quorum_hello_decode(data, (uint32_t)bytes, &h) == 0)
 		assert(memchr(h.name, 0, sizeof(h.name)) != NULL);
+	if (fsm_view_decode(data, (uint32_t)bytes, &v) == 0)
+		assert(fsm_view_encode(&v, again) > 0);
 	(void)!quorum_ping_decode(data, (uint32_t)bytes, &p);
 	(void)!consensus_servers(data, (uint32_t)bytes, servers);
 }

@@ -20,6 +20,14 @@
 	"    - {name: west, address: '127.0.0.1:7791'}\n" \
 	"    - {name: witness, address: '127.0.0.1:7801'}\n"
 
+#define SOUTH "  - {name: south, address: '127.0.0.1:7810', async: true}\n"
+#define DISTANT_FIRST                                                 \
+	SITES SOUTH "quorum:\n"                                       \
+		    "  members:\n"                                    \
+		    "    - {name: west, address: '127.0.0.1:7791'}\n" \
+		    "    - {name: east, address: '127.0.0.1:7781'}\n" \
+		    "    - {name: witness, address: '127.0.0.1:7801'}\n"
+
 static int parse(const char *text, enum config_kind kind, struct config *c, struct config_error *e)
 {
 	memset(c, 0xee, sizeof(*c));
@@ -196,6 +204,66 @@ START_TEST(config_list_of_one_may_be_a_plain_value)
 }
 END_TEST
 
+/* Each site computes the numbers from its own file: they must be the same. */
+START_TEST(config_numbers_sites_alike_everywhere)
+{
+	struct config_error e;
+	struct config c;
+	static const uint32_t ids[] = {1, 2, CONFIG_DISTANT_ID + 3};
+
+	ck_assert_msg(parse(ALONE SITES SOUTH MEMBERS, CONFIG_SITE, &c, &e) == 0, "%s", e.text);
+	for (uint32_t i = 0; i < 3; i++)
+		ck_assert_uint_eq(config_site_id(&c, i), ids[i]);
+	ck_assert(!config_site_is_distant(&c, 0) && config_site_is_distant(&c, 2));
+	ck_assert_msg(parse("site: south\nstore: /s\n" SITES SOUTH, CONFIG_SITE, &c, &e) == 0, "%s",
+		      e.text);
+	for (uint32_t i = 0; i < 3; i++)
+		ck_assert_uint_eq(config_site_id(&c, i), ids[i]);
+	ck_assert(config_site_is_distant(&c, c.site_self));
+	ck_assert_uint_eq(c.member_count, 0);
+	ck_assert_str_eq(c.state, "");
+	ck_assert_str_eq(c.replication_listen, "127.0.0.1:7810");
+}
+END_TEST
+
+/* Two sites without a quorum: one of them can only follow. */
+START_TEST(config_of_two_sites_needs_no_quorum_when_one_is_async)
+{
+	struct config_error e;
+	struct config c;
+	static const char two[] = "sites:\n  - {name: east, address: '127.0.0.1:7780'}\n" SOUTH;
+	char text[512];
+
+	snprintf(text, sizeof(text), ALONE "%s", two);
+	ck_assert_msg(parse(text, CONFIG_SITE, &c, &e) == 0, "%s", e.text);
+	ck_assert_uint_eq(config_site_id(&c, 0), 1);
+	ck_assert_uint_eq(config_site_id(&c, 1), CONFIG_DISTANT_ID + 2);
+	snprintf(text, sizeof(text), "site: south\nstore: /s\n%s", two);
+	ck_assert_msg(parse(text, CONFIG_SITE, &c, &e) == 0, "%s", e.text);
+	ck_assert_uint_eq(config_site_id(&c, 0), 1);
+	ck_assert_uint_eq(config_site_id(&c, 1), CONFIG_DISTANT_ID + 2);
+}
+END_TEST
+
+/* A third site that is a member has its member's number, async or not. */
+START_TEST(config_of_an_async_member_counts_it_as_a_member)
+{
+	struct config_error e;
+	struct config c;
+
+	ck_assert_msg(parse(ALONE SITES SOUTH "quorum:\n  members:\n"
+					      "    - {name: south, address: '127.0.0.1:7811'}\n"
+					      "    - {name: west, address: '127.0.0.1:7791'}\n"
+					      "    - {name: east, address: '127.0.0.1:7781'}\n",
+			    CONFIG_SITE, &c, &e) == 0,
+		      "%s", e.text);
+	ck_assert_uint_eq(config_site_id(&c, 0), 3);
+	ck_assert_uint_eq(config_site_id(&c, 1), 2);
+	ck_assert_uint_eq(config_site_id(&c, 2), 1);
+	ck_assert(!config_site_is_distant(&c, 2));
+}
+END_TEST
+
 static const struct {
 	enum config_kind kind;
 	const char *text, *error;
@@ -285,7 +353,17 @@ static const struct {
 	/* sites and members */
 	{CONFIG_SITE, ALONE SITES,
 	 "f.yaml:4: quorum.members: is missing; with several sites a quorum decides who "
-	 "may write: list every site and a witness"},
+	 "may write: list every site and a witness, or say 'async: true' of all sites but one"},
+	{CONFIG_SITE, ALONE DISTANT_FIRST,
+	 "f.yaml:9: quorum.members: entry 1 is 'west'; while a distant site is listed the members begin "
+	 "with the sites that are not async, in the order of sites: 'east' is next"},
+	{CONFIG_SITE,
+	 ALONE "sites:\n  - {name: east, address: '127.0.0.1:1', async: true}\n"
+	       "  - {name: west, address: '127.0.0.1:2', async: true}\n",
+	 "f.yaml:4: sites.async: is true for every site; an async site follows one that is not"},
+	{CONFIG_SITE,
+	 ALONE SITES "  - {name: south, address: '127.0.0.1:1', async: perhaps}\n" MEMBERS,
+	 "f.yaml:6: sites.async: 'perhaps' is neither true nor false"},
 	{CONFIG_SITE, ALONE MEMBERS,
 	 "f.yaml:5: quorum.members.name: is of no use without sites; list them, or "
 	 "remove it for a site alone"},
@@ -313,7 +391,7 @@ static const struct {
 	 "f.yaml:6: quorum.members: has 2 entries; list 3, 5 or 7, so that the loss of one leaves a majority: add "
 	 "a witness"},
 	{CONFIG_SITE, ALONE SITES "  - {name: north, address: '127.0.0.1:1'}\n" MEMBERS,
-	 "f.yaml:9: quorum.members: site 'north' is not listed; every site is a member"},
+	 "f.yaml:9: quorum.members: site 'north' is not listed; every site that is not async is a member"},
 	{CONFIG_WITNESS, "name: w\nstate: /w\n",
 	 "f.yaml: quorum.members: is missing; list every site and this "
 	 "witness"},
@@ -457,6 +535,9 @@ int main(void)
 	tcase_add_test(tc, config_presets_have_their_numbers);
 	tcase_add_test(tc, config_fills_in_listeners_and_the_state_folder);
 	tcase_add_test(tc, config_list_of_one_may_be_a_plain_value);
+	tcase_add_test(tc, config_numbers_sites_alike_everywhere);
+	tcase_add_test(tc, config_of_two_sites_needs_no_quorum_when_one_is_async);
+	tcase_add_test(tc, config_of_an_async_member_counts_it_as_a_member);
 	tcase_add_loop_test(tc, config_error_names_file_line_key_and_what_to_do, 0,
 			    ARRAY_COUNT(errors));
 	tcase_add_test(tc, config_secrecy_asks_nothing_of_loopback_or_of_the_insecure);
