@@ -51,12 +51,16 @@ static const struct kind_rule kind_rules[] = {
 	{FRAME_FETCH_END, ON_DATA, FRAME_NUMBER_BYTES, FRAME_NUMBER_BYTES, 0, "FETCH_END"},
 	{FRAME_STOP, ON_DATA, 24, FRAME_REFUSE_BYTES_MAX, 0, "STOP"},
 	{FRAME_DETACH, ON_DATA, 24, FRAME_REFUSE_BYTES_MAX, 0, "DETACH"},
+	{FRAME_COMPARE, ON_DATA, FRAME_NUMBER_BYTES, FRAME_NUMBER_BYTES, 0, "COMPARE"},
 	{FRAME_BASE, ON_BULK, 20, FRAME_BASE_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX, "BASE"},
 	{FRAME_BASE_ACK, ON_BULK, FRAME_NUMBER_BYTES, FRAME_NUMBER_BYTES, 0, "BASE_ACK"},
 	{FRAME_BASE_END, ON_BULK, FRAME_NUMBER_BYTES, FRAME_NUMBER_BYTES, 0, "BASE_END"},
 	{FRAME_REPAIR_ASK, ON_BULK, FRAME_REPAIR_BYTES, FRAME_REPAIR_BYTES, 0, "REPAIR_ASK"},
 	{FRAME_REPAIR_TOLD, ON_BULK, FRAME_REPAIRED_BYTES, FRAME_REPAIRED_BYTES, BLOCK_BYTES,
 	 "REPAIR_TOLD"},
+	{FRAME_COMPARE_ASK, ON_BULK, FRAME_COMPARE_ASK_BYTES, FRAME_COMPARE_ASK_BYTES, 0,
+	 "COMPARE_ASK"},
+	{FRAME_COMPARE_TOLD, ON_BULK, 16, FRAME_COMPARE_TOLD_BYTES_MAX, 0, "COMPARE_TOLD"},
 };
 
 static const struct kind_rule *kind_rule(uint32_t kind);
@@ -481,6 +485,141 @@ int frame_repaired_decode(const uint8_t *in, uint32_t bytes, uint32_t payload_by
 	ret->question = get_u64(&c);
 	ret->rc = (int32_t)get_u32(&c);
 	if (ret->rc > 0 || ret->rc < -4096 || payload_bytes != (ret->rc == 0 ? BLOCK_BYTES : 0))
+		return -ERR_PROTOCOL;
+	return whole(&c);
+}
+
+static void put_words(struct cursor *c, const uint64_t *words, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		put_u64(c, words[i]);
+}
+
+static void get_words(struct cursor *c, uint64_t *words, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		words[i] = get_u64(c);
+}
+
+#define MASK_WORDS (LEAF_BLOCKS / 64u)
+
+uint32_t frame_compare_ask_encode(uint8_t out[FRAME_COMPARE_ASK_BYTES],
+				  const struct frame_compare_ask *m)
+{
+	struct cursor c;
+
+	cursor_init(&c, out, FRAME_COMPARE_ASK_BYTES);
+	put_u64(&c, m->question);
+	put_u32(&c, (uint32_t)m->kind);
+	put_u16(&c, (uint16_t)m->volume);
+	put_u16(&c, (uint16_t)m->level);
+	put_u64(&c, m->index);
+	put_u64(&c, m->since.v);
+	put_words(&c, m->blocks, MASK_WORDS);
+	return used(&c, out);
+}
+
+int frame_compare_ask_decode(const uint8_t *in, uint32_t bytes, struct frame_compare_ask *ret)
+{
+	struct cursor c;
+	uint32_t kind;
+	uint64_t any = 0;
+
+	cursor_init_read(&c, in, bytes);
+	ret->question = get_u64(&c);
+	kind = get_u32(&c);
+	ret->volume = get_u16(&c);
+	ret->level = get_u16(&c);
+	ret->index = get_u64(&c);
+	ret->since.v = get_u64(&c);
+	get_words(&c, ret->blocks, MASK_WORDS);
+	for (uint32_t i = 0; i < MASK_WORDS; i++)
+		any |= ret->blocks[i];
+	if (kind < COMPARE_PAGE || kind > COMPARE_END || ret->volume >= VOLUMES_MAX ||
+	    ret->index >= 1ull << 36 || ret->level > FRAME_COMPARE_LEVELS_MAX)
+		return -ERR_PROTOCOL;
+	ret->kind = (enum frame_compare_kind)kind;
+	if ((ret->kind == COMPARE_PAGE) != (ret->level > 0) ||
+	    (ret->kind == COMPARE_BLOCKS || ret->kind == COMPARE_HASH) != (any != 0))
+		return -ERR_PROTOCOL;
+	return whole(&c);
+}
+
+static void put_page(struct cursor *c, const struct frame_compare_told *m)
+{
+	put_u64(c, m->present);
+	put_u64(c, m->known);
+	put_u64(c, m->changed);
+	for (uint32_t i = 0; i < FRAME_COMPARE_CHILDREN; i++)
+		if ((m->known >> i & 1) != 0)
+			put_u64(c, m->digests[i]);
+}
+
+static void get_page(struct cursor *c, struct frame_compare_told *m)
+{
+	m->present = get_u64(c);
+	m->known = get_u64(c);
+	m->changed = get_u64(c);
+	for (uint32_t i = 0; i < FRAME_COMPARE_CHILDREN; i++)
+		m->digests[i] = (m->known >> i & 1) != 0 ? get_u64(c) : 0;
+}
+
+static void put_sums(struct cursor *c, const struct frame_compare_told *m)
+{
+	put_words(c, m->data, MASK_WORDS);
+	put_u32(c, m->changed_chunks);
+	for (uint32_t i = 0; i < LEAF_BLOCKS; i++)
+		if ((m->data[i / 64] >> i % 64 & 1) != 0)
+			put_u32(c, m->crcs[i]);
+}
+
+static void get_sums(struct cursor *c, struct frame_compare_told *m)
+{
+	get_words(c, m->data, MASK_WORDS);
+	m->changed_chunks = get_u32(c);
+	for (uint32_t i = 0; i < LEAF_BLOCKS; i++)
+		m->crcs[i] = (m->data[i / 64] >> i % 64 & 1) != 0 ? get_u32(c) : 0;
+}
+
+uint32_t frame_compare_told_encode(uint8_t out[FRAME_COMPARE_TOLD_BYTES_MAX],
+				   const struct frame_compare_told *m)
+{
+	struct cursor c;
+
+	assert(m->rc <= 0 && m->kind != COMPARE_END);
+	cursor_init(&c, out, FRAME_COMPARE_TOLD_BYTES_MAX);
+	put_u64(&c, m->question);
+	put_u32(&c, (uint32_t)m->kind);
+	put_u32(&c, (uint32_t)m->rc);
+	if (m->rc == 0 && m->kind == COMPARE_PAGE)
+		put_page(&c, m);
+	else if (m->rc == 0 && m->kind == COMPARE_SUMS)
+		put_sums(&c, m);
+	else if (m->rc == 0)
+		put_u64(&c, m->number);
+	return used(&c, out);
+}
+
+int frame_compare_told_decode(const uint8_t *in, uint32_t bytes, struct frame_compare_told *ret)
+{
+	struct cursor c;
+	uint32_t kind;
+
+	cursor_init_read(&c, in, bytes);
+	memset(ret, 0, sizeof(*ret));
+	ret->question = get_u64(&c);
+	kind = get_u32(&c);
+	ret->rc = (int32_t)get_u32(&c);
+	if (kind < COMPARE_PAGE || kind >= COMPARE_END || ret->rc > 0 || ret->rc < -4096)
+		return -ERR_PROTOCOL;
+	ret->kind = (enum frame_compare_kind)kind;
+	if (ret->rc == 0 && ret->kind == COMPARE_PAGE)
+		get_page(&c, ret);
+	else if (ret->rc == 0 && ret->kind == COMPARE_SUMS)
+		get_sums(&c, ret);
+	else if (ret->rc == 0)
+		ret->number = get_u64(&c);
+	if ((ret->known & ~ret->present) != 0)
 		return -ERR_PROTOCOL;
 	return whole(&c);
 }

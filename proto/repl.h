@@ -45,6 +45,7 @@ enum frame_kind {
 	FRAME_FETCH_END = 24,	  /* source: lsn = the end of what it has durable */
 	FRAME_STOP = 25,	  /* source: this group session ends, in words */
 	FRAME_DETACH = 26,	  /* follower: the same */
+	FRAME_COMPARE = 27, /* follower, before its first ACK: send no base, I will ask for it */
 
 	FRAME_BASE = 32,     /* source: blocks of a base */
 	FRAME_BASE_ACK = 33, /* follower: bytes taken in */
@@ -52,6 +53,10 @@ enum frame_kind {
 
 	FRAME_REPAIR_ASK = 35,	/* either side, if the other has the feature: give me this block */
 	FRAME_REPAIR_TOLD = 36, /* its answer: one block, or why not */
+
+	FRAME_COMPARE_ASK =
+		37, /* follower: what is there?  BASE frames answer a question for blocks, too */
+	FRAME_COMPARE_TOLD = 38, /* source: its answer, or (blocks) the end of it */
 };
 
 struct frame_header {
@@ -85,6 +90,7 @@ const char *frame_kind_name(enum frame_kind kind);
 
 /* Bits of frame_hello.features: what is not set by the other side is not sent to it. */
 #define REPL_FEATURE_REPAIR 1ull
+#define REPL_FEATURE_COMPARE 2ull /* knows COMPARE and COMPARE_ASK */
 #define REPL_FEATURE_VIEWS 256ull /* link messages VIEW and VIEW_ASK */
 
 #define FRAME_HELLO_BYTES 96u
@@ -217,7 +223,52 @@ uint32_t frame_repaired_encode(uint8_t out[FRAME_REPAIRED_BYTES], const struct f
 MUST_CHECK int frame_repaired_decode(const uint8_t *in, uint32_t bytes, uint32_t payload_bytes,
 				     struct frame_repaired *ret);
 
-/* One number: WANT_FULL (nothing: 0), COMMIT (head LSN), BASE_ACK and BASE_END (bytes in all),
+/* COMPARE_ASK: a question about the group's content.  frame_header.lsn is 0. */
+#define FRAME_COMPARE_ASKS_MAX 40u /* not yet answered, of one group */
+#define FRAME_COMPARE_LEVELS_MAX 6u
+#define FRAME_COMPARE_CHILDREN 64u
+#define FRAME_COMPARE_ASK_BYTES 96u
+enum frame_compare_kind {
+	COMPARE_PAGE = 1,   /* children of map page `index` of `level` */
+	COMPARE_SUMS = 2,   /* checksums of leaf `index` */
+	COMPARE_BLOCKS = 3, /* send these blocks of leaf `index` */
+	COMPARE_HASH = 4,   /* a strong sum over these blocks of leaf `index` */
+	COMPARE_END = 5,    /* nothing more is asked: BASE_END answers */
+};
+struct frame_compare_ask {
+	uint64_t question;
+	enum frame_compare_kind kind;
+	uint32_t volume, level; /* level 1..6 for PAGE, else 0 */
+	uint64_t index;
+	struct lsn since; /* PAGE, SUMS: what was written from here on counts as changed */
+	uint64_t blocks[LEAF_BLOCKS / 64]; /* BLOCKS, HASH: not empty; else 0 */
+};
+uint32_t frame_compare_ask_encode(uint8_t out[FRAME_COMPARE_ASK_BYTES],
+				  const struct frame_compare_ask *m);
+MUST_CHECK int frame_compare_ask_decode(const uint8_t *in, uint32_t bytes,
+					struct frame_compare_ask *ret);
+
+#define FRAME_COMPARE_TOLD_BYTES_MAX (16u + 68u + LEAF_BLOCKS * 4u)
+struct frame_compare_told {
+	uint64_t question;
+	enum frame_compare_kind kind; /* never END */
+	int32_t rc;		      /* negative: nothing else is told */
+	/* PAGE; see replica_page */
+	uint64_t present, known, changed;
+	uint64_t digests[FRAME_COMPARE_CHILDREN]; /* of those known */
+	/* SUMS; see replica_sums */
+	uint64_t data[LEAF_BLOCKS / 64];
+	uint32_t changed_chunks;
+	uint32_t crcs[LEAF_BLOCKS]; /* of those with data */
+	/* HASH: CRC64 over the blocks in order.  BLOCKS: how many were sent */
+	uint64_t number;
+};
+uint32_t frame_compare_told_encode(uint8_t out[FRAME_COMPARE_TOLD_BYTES_MAX],
+				   const struct frame_compare_told *m);
+MUST_CHECK int frame_compare_told_decode(const uint8_t *in, uint32_t bytes,
+					 struct frame_compare_told *ret);
+
+/* One number: COMPARE (LSN below which histories are the same; 0: not known), WANT_FULL (nothing: 0), COMMIT (head LSN), BASE_ACK and BASE_END (bytes in all),
  * FETCH_END (commit). */
 #define FRAME_NUMBER_BYTES 8u
 uint32_t frame_number_encode(uint8_t out[FRAME_NUMBER_BYTES], uint64_t v);

@@ -114,6 +114,7 @@ void repl_follower_status(const struct repl_follower *f, struct repl_follower_st
 		.base_bytes = f->base_bytes,
 		.cut_bytes = f->cut_bytes,
 		.wants_full = f->wants_full,
+		.rung = f->rung,
 	};
 }
 
@@ -165,6 +166,10 @@ static void follower_step(struct op *op)
 		follower_progress(f);
 	}
 	if (f->phase == FOLLOWER_ENDED && f->closing && follower_is_quiet(f)) {
+		if (f->staged && f->compares && !f->spoiled) { /* G4 */
+			replica_fold_cap(f->replica, (struct lsn){UINT64_MAX});
+			f->staged = false;
+		}
 		if (!f->staged || store_is_failed(f->store)) {
 			follower_free(f);
 			return;
@@ -177,7 +182,8 @@ static void follower_step(struct op *op)
 
 static bool follower_is_quiet(const struct repl_follower *f)
 {
-	return f->op.waits == 0 && f->appends_flying == 0 && f->imports_flying == 0;
+	return f->op.waits == 0 && f->appends_flying == 0 && f->imports_flying == 0 &&
+	       (f->walk == NULL || walk_is_quiet(f->walk));
 }
 
 static void follower_free(struct repl_follower *f)
@@ -242,8 +248,10 @@ static void follower_store_done(struct repl_follower *f, int rc)
 		f->phase = FOLLOWER_ENDED;
 		return;
 	case FOLLOWER_ENDED: /* was in flight when it ended */
-		if (f->store_phase == FOLLOWER_STAGE_BEGIN && rc == 0)
+		if (f->store_phase == FOLLOWER_STAGE_BEGIN && rc == 0) {
 			f->staged = true;
+			f->replica = f->staging;
+		}
 		if (f->store_phase == FOLLOWER_SWITCH && rc == 0)
 			f->staged = false;
 		return;
@@ -328,6 +336,10 @@ int follower_frame(struct repl_member *m, const struct conn_frame *frame)
 		break;
 	case FRAME_BASE:
 		rc = stage_base(f, frame);
+		break;
+	case FRAME_COMPARE_TOLD:
+		rc = f->walk != NULL && f->phase == FOLLOWER_STAGING ? walk_told(f->walk, frame)
+								     : -ERR_PROTOCOL;
 		break;
 	case FRAME_COMMIT:
 	case FRAME_FETCH_END:
@@ -510,6 +522,12 @@ static void follower_cut(struct repl_follower *f)
 
 static void follower_ready(struct repl_follower *f)
 {
+	if (f->purpose == REPL_STREAM && replica_stage_drop(f->store, &f->member.group))
+		log_info(
+			f->env->log, "repl",
+			"group %s: the journal is enough; what an unfinished copy had got is not needed",
+			f->name);
+	f->rung = REPL_RUNG_JOURNAL;
 	f->phase = FOLLOWER_READY;
 	f->state = REPL_CATCHING_UP;
 	f->acked_once = false; /* the first ACK lets the source begin */
@@ -640,6 +658,7 @@ void follower_abandon_all(struct repl *r)
 		struct repl_member *m = container_of(link, struct repl_member, life);
 		struct repl_follower *f = container_of(m, struct repl_follower, member);
 
+		walk_abandon(&f->walk);
 		free(f->imports);
 		free(f->full);
 		free(f->volumes);

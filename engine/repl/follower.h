@@ -6,6 +6,7 @@
 #define TS_REPL_FOLLOWER_H
 
 #include "engine/repl/peer.h"
+#include "engine/repl/walk.h"
 
 #define FOLLOWER_APPENDS 64u /* appends in flight */
 #define FOLLOWER_IMPORTS 8u  /* base imports in flight */
@@ -39,6 +40,7 @@ struct import_slot {
 	struct repl_follower *f;
 	struct list_link link;
 	struct buf *buf;
+	struct walk_leaf *leaf; /* whose import it is; NULL: of a full copy */
 	uint32_t crcs[FRAME_BASE_BLOCKS_MAX];
 };
 
@@ -102,6 +104,7 @@ struct repl_follower {
 	struct replica_stage_spec spec;
 	struct replica_volume *volumes;
 	struct epoch_entry *epochs;
+	enum repl_rung rung;
 	struct replica *staging;     /* out of replica_stage_begin */
 	bool staged;		     /* a staging replica of ours exists */
 	bool switch_wanted;	     /* complete: records wait until it is switched */
@@ -109,6 +112,11 @@ struct repl_follower {
 	struct list import_free;
 	uint32_t imports_flying;
 	uint64_t base_bytes, base_done, base_acked; /* received, imported, told so */
+	struct walk *walk; /* of a resync by comparison; NULL: a full copy */
+	bool compares;	   /* FULL was answered by COMPARE */
+	bool compare_sent;
+	bool spoiled; /* the staging replica must go */
+	bool resumes; /* with what an earlier one had got */
 	bool base_ended;
 	struct lsn base_end; /* S4: switch only when durable and committed up to here */
 

@@ -183,6 +183,8 @@ void intake_ack(struct repl_follower *f)
 
 	if (f->phase != FOLLOWER_READY && f->phase != FOLLOWER_STAGING)
 		return;
+	if (f->walk != NULL && !f->compare_sent)
+		return; /* wait: room for COMPARE */
 	replica_status(f->replica, &st);
 	m = (struct frame_ack){.durable = st.durable, .received = st.tail};
 	if (f->phase == FOLLOWER_STAGING) {

@@ -410,6 +410,8 @@ static int peer_dispatch(struct repl_peer *p, const struct conn_frame *f)
 	case FRAME_ACK:
 	case FRAME_WANT_FULL:
 	case FRAME_BASE_ACK:
+	case FRAME_COMPARE:
+	case FRAME_COMPARE_ASK:
 		m = find_member(p->source_buckets, &f->h);
 		return m != NULL ? source_frame(m, f) : 0; /* P4 */
 	case FRAME_ATTACH_REFUSE:
@@ -421,6 +423,7 @@ static int peer_dispatch(struct repl_peer *p, const struct conn_frame *f)
 	case FRAME_STOP:
 	case FRAME_BASE:
 	case FRAME_BASE_END:
+	case FRAME_COMPARE_TOLD:
 		m = find_member(p->follower_buckets, &f->h);
 		return m != NULL ? follower_frame(m, f) : 0; /* P4 */
 	case FRAME_REPAIR_ASK:

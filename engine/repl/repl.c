@@ -247,8 +247,10 @@ void repl_hello(const struct repl *r, enum frame_conn conn, uint64_t session,
 		.store = r->opts.store,
 		.incarnation = r->opts.incarnation,
 		.session = session,
-		.features = REPL_FEATURE_VIEWS | (r->opts.local != NULL ? REPL_FEATURE_REPAIR : 0),
+		.features = REPL_FEATURE_VIEWS | REPL_FEATURE_COMPARE |
+			    (r->opts.local != NULL ? REPL_FEATURE_REPAIR : 0),
 	};
+	ret->features &= ~r->opts.features_off;
 	memcpy(ret->name, r->opts.name, sizeof(ret->name));
 }
 

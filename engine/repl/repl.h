@@ -44,9 +44,10 @@ struct repl_opts {
 	const struct repl_peer_opts *peers;
 	uint32_t peer_count;
 	uint32_t groups_max;
-	struct op *wake;     /* link messages, attaches, peers up or down */
-	struct store *local; /* its replicas answer peers' repairs; NULL: none does */
-	uint32_t mutant;     /* enum repl_mutant, for followers; 0 in products */
+	struct op *wake;       /* link messages, attaches, peers up or down */
+	struct store *local;   /* its replicas answer peers' repairs; NULL: none does */
+	uint32_t mutant;       /* enum repl_mutant, for followers; 0 in products */
+	uint64_t features_off; /* REPL_FEATURE_*: for tests, as an older version; 0 in products */
 };
 
 /* -ERR_INVALID, -ERR_IN_USE, -ERR_NOMEM.  Connects and reconnects by itself (100 ms to 1 s). */
@@ -137,13 +138,21 @@ enum repl_state {
 	REPL_ATTACHING,
 	REPL_REFUSED,	  /* the other does not serve that epoch (now): close and try later */
 	REPL_CATCHING_UP, /* records from the source's journal */
-	REPL_STAGING,	  /* full copy: base and records, beside the visible replica */
-	REPL_SWITCHING,	  /* the staging replica becomes the visible one */
-	REPL_STREAMING,	  /* caught up with the head once */
-	REPL_DONE,	  /* FETCH: has all that the other had durable */
-	REPL_FORKED,	  /* J7: common LSN below own commit: nothing was cut; stop the group */
-	REPL_FAILED,	  /* store failed, or the peer broke the protocol (rc) */
-	REPL_CLOSED,	  /* pair session ended */
+	REPL_STAGING,	/* a copy: base (or what differs) and records, beside the visible replica */
+	REPL_SWITCHING, /* the staging replica becomes the visible one */
+	REPL_STREAMING, /* caught up with the head once */
+	REPL_DONE,	/* FETCH: has all that the other had durable */
+	REPL_FORKED,	/* J7: common LSN below own commit: nothing was cut; stop the group */
+	REPL_FAILED,	/* store failed, or the peer broke the protocol (rc) */
+	REPL_CLOSED,	/* pair session ended */
+};
+
+/* How a follower gets what it lacks; the first that is possible (the reconnect ladder, DESIGN 7). */
+enum repl_rung {
+	REPL_RUNG_NONE,	   /* not decided yet */
+	REPL_RUNG_JOURNAL, /* the journal from the last common LSN on */
+	REPL_RUNG_COMPARE, /* what differs from its own copy */
+	REPL_RUNG_FULL,	   /* everything */
 };
 
 struct repl_follow_spec {
@@ -174,7 +183,8 @@ struct repl_follower_status {
 	struct lsn source_commit;
 	struct mono_ns last_frame;
 	uint64_t base_bytes; /* received in a full copy */
-	uint64_t cut_bytes;  /* discarded as never acknowledged fork */
+	enum repl_rung rung;
+	uint64_t cut_bytes; /* discarded as never acknowledged fork */
 	bool wants_full; /* FAILED: a record needs what is not in this store (the base of a clone) */
 };
 void repl_follower_status(const struct repl_follower *f, struct repl_follower_status *ret);
@@ -217,6 +227,9 @@ enum repl_mutant {
 	REPL_MUTANT_OLD_EPOCH,		/* R4: frames of an older epoch are accepted */
 	REPL_MUTANT_REPAIR_UNVERIFIED,	/* Q1: any content is given, and taken, for a bad block */
 	REPL_MUTANT_BEYOND_COMMIT,	/* J11: an async site gets records that are not committed */
+	REPL_MUTANT_SKIP_UNKNOWN,	/* children of a page are compared by digests that are stale */
+	REPL_MUTANT_FORGET_DISCARDS,	/* what the source has not is left as it was */
+	REPL_MUTANT_SWITCH_EARLY,	/* S4: not committed up to E */
 };
 
 /* Finds the last common LSN by epoch table and chain, then START (tail) or FULL (base at the
@@ -238,7 +251,9 @@ struct repl_source_status {
 	struct lsn durable;  /* acknowledged in this session; 0 while staging */
 	struct lsn received; /* it has in memory or in staging */
 	struct lsn sent;
-	uint64_t base_bytes_left; /* estimate, full copy */
+	enum repl_rung rung;
+	const char *why;	  /* the journal is not enough, in words; "" when it is */
+	uint64_t base_bytes_left; /* estimate, of a full copy or a comparison */
 	uint64_t sent_bytes;	  /* in this session, records and base */
 	struct mono_ns last_ack;  /* when the last acknowledgement came */
 	uint64_t incarnation;	  /* of the follower */

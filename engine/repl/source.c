@@ -22,6 +22,8 @@
  *                  the follower switches only when its staging journal is durable and committed up
  *                  to E. At LSNs below E it is no consistent point, which is why nobody may see it
  *                  then. This takes the place of "one pinned LSN" (QUORUM J8).
+ *                  The same holds when the follower asks for what differs (COMPARE): it gets blocks read
+ *                  after s, asks for the end, and E is the commit then (compare.c, walk.c).
  *              S5  durable is what the follower said in this group session, 0 while it is staging
  *                  (J3).
  * States.      COMMON -> STARTED [source_decide]        COMMON -> BASE_CHAIN [source_begin_base]
@@ -161,7 +163,11 @@ void repl_source_status(const struct repl_source *s, struct repl_source_status *
 		.durable = s->durable,
 		.received = s->received,
 		.sent = s->next,
-		.base_bytes_left = s->base != NULL ? base_bytes_left(s->base) : 0,
+		.base_bytes_left = s->base != NULL	? base_bytes_left(s->base)
+				   : s->compare != NULL ? compare_bytes_left(s->compare)
+							: 0,
+		.rung = s->rung,
+		.why = s->why != NULL ? s->why : "",
 		.sent_bytes = s->sent_bytes,
 		.last_ack = s->last_ack,
 		.incarnation = s->incarnation,
@@ -200,6 +206,8 @@ static void source_step(struct op *op)
 		tail_pump(s);
 	if (s->phase == SOURCE_SENDING && s->base != NULL)
 		base_room(s->base);
+	if (s->phase == SOURCE_SENDING && s->compare != NULL)
+		compare_room(s->compare);
 	if (s->phase != SOURCE_ENDED)
 		return; /* wait: the follower, records, reads, the timer */
 	if (s->read_flying && (op->waits & SOURCE_BIT_READ) == 0) {
@@ -207,7 +215,8 @@ static void source_step(struct op *op)
 		if (s->read.done.rc == 0)
 			record_unref(&s->read.record);
 	}
-	if (!s->closing || op->waits != 0 || (s->base != NULL && !base_is_idle(s->base)))
+	if (!s->closing || op->waits != 0 || (s->base != NULL && !base_is_idle(s->base)) ||
+	    (s->compare != NULL && !compare_is_idle(s->compare)))
 		return; /* wait: what is in flight, close */
 	source_free(s);
 }
@@ -217,6 +226,7 @@ static void source_free(struct repl_source *s)
 	struct repl *r = s->repl;
 
 	base_free(&s->base);
+	compare_free(&s->compare);
 	tail_release(s);
 	list_remove(&s->member.life);
 	op_unqueue(&s->op);
@@ -285,6 +295,9 @@ static void source_decide(struct repl_source *s)
 
 	replica_status(s->replica, &st);
 	if (s->common.v < st.trim.v || !s->common_known) {
+		s->why = s->common_known
+				 ? "the journal does not reach back to the last common write"
+				 : "no common history is known";
 		source_begin_base(s);
 		return;
 	}
@@ -322,9 +335,10 @@ static void source_chain_read(struct repl_source *s)
 		return;
 	}
 	assert(s->phase == SOURCE_COMMON);
-	if (rc == -ERR_TRIMMED || rc == -ERR_INVALID)
+	if (rc == -ERR_TRIMMED || rc == -ERR_INVALID) {
+		s->why = "the histories part where the journal has no record's end";
 		source_begin_base(s); /* no boundary there: the follower's J7 check decides */
-	else if (rc < 0)
+	} else if (rc < 0)
 		source_fail(s, rc, "reading the chain at the last common LSN");
 	else
 		source_send_start(s, s->chain.chain);
@@ -442,9 +456,10 @@ static void source_send_full(struct repl_source *s, uint64_t chain)
 	if (rc < 0)
 		source_fail(s, -ERR_BUSY, "sending FULL");
 	else
-		log_info(s->env->log, "repl", "full copy to %s begins at LSN %llu, about %llu MiB",
+		log_info(s->env->log, "repl", "copy to %s begins at LSN %llu, of %llu MiB: %s",
 			 s->member.peer->opts.name, (unsigned long long)s->base_lsn.v,
-			 (unsigned long long)(s->full->base_bytes >> 20));
+			 (unsigned long long)(s->full->base_bytes >> 20),
+			 s->why != NULL ? s->why : "");
 	op_wake(s->wake);
 }
 
@@ -464,9 +479,20 @@ int source_frame(struct repl_member *m, const struct conn_frame *f)
 	case FRAME_WANT_FULL:
 		if (s->phase != SOURCE_STARTED)
 			return -ERR_PROTOCOL;
+		s->why = "the follower asked for a copy";
 		s->common = s->common_first; /* surely common only up to there */
 		source_begin_base(s);
 		return 0;
+	case FRAME_COMPARE:
+		if (s->phase != SOURCE_BASED ||
+		    frame_number_decode(f->head, f->h.head_bytes, &bytes) < 0)
+			return -ERR_PROTOCOL;
+		s->compares = true;
+		return 0;
+	case FRAME_COMPARE_ASK:
+		if (s->phase == SOURCE_BASED || s->phase == SOURCE_BASE_CHAIN)
+			return -ERR_AGAIN; /* it has overtaken the first ACK on another connection */
+		return s->compare != NULL ? compare_asked(s->compare, f) : -ERR_PROTOCOL;
 	case FRAME_BASE_ACK:
 		if (frame_number_decode(f->head, f->h.head_bytes, &bytes) < 0)
 			return -ERR_PROTOCOL;
@@ -527,12 +553,14 @@ static void source_begin_sending(struct repl_source *s)
 	if (s->purpose == REPL_FETCH && s->common.v < s->attach->body.tail.v)
 		s->fetch_end = s->common;
 	if (full) {
-		rc = base_open(s, &s->base);
+		rc = s->compares ? compare_open(s, &s->compare) : base_open(s, &s->base);
 		if (rc < 0) {
-			source_fail(s, rc, "beginning a full copy");
+			source_fail(s, rc, "beginning a copy");
 			return;
 		}
+		s->rung = s->compares ? REPL_RUNG_COMPARE : REPL_RUNG_FULL;
 	} else {
+		s->rung = REPL_RUNG_JOURNAL;
 		s->state = REPL_CATCHING_UP;
 	}
 	free(s->attach);
@@ -552,6 +580,8 @@ static void source_end(struct repl_source *s, enum repl_state state, int rc)
 	repl_pin(s->repl, s->replica);
 	if (s->base != NULL)
 		base_stop(s->base);
+	if (s->compare != NULL)
+		compare_stop(s->compare);
 	tail_release(s);
 	if (timer_armed(&s->timer))
 		clock_timer_disarm(s->env->clock, &s->timer);
@@ -587,6 +617,7 @@ void source_abandon_all(struct repl *r)
 		struct repl_source *s = container_of(m, struct repl_source, member);
 
 		base_abandon(&s->base);
+		compare_abandon(&s->compare);
 		free(s->attach);
 		free(s->full);
 		free(s);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * engine/repl/source.h: the struct of a source, private to source.c, tail.c and base.c of this
- * room.
+ * engine/repl/source.h: the struct of a source, private to source.c, tail.c, base.c and compare.c of
+ * this room.
  */
 #ifndef TS_REPL_SOURCE_H
 #define TS_REPL_SOURCE_H
@@ -26,6 +26,7 @@ enum source_phase {
 enum { SOURCE_BIT_CHAIN = 1, SOURCE_BIT_READ = 2, SOURCE_BIT_TIMER = 4 };
 
 struct base_copy;
+struct compare;
 
 struct repl_source {
 	struct repl *repl;
@@ -43,6 +44,8 @@ struct repl_source {
 	bool at_commit; /* T6 */
 	struct replica *replica;
 	uint64_t incarnation, pair_session;
+	enum repl_rung rung;
+	const char *why; /* the journal is not enough */
 	uint32_t mutant;
 	struct attach_pending *attach; /* what the follower has */
 
@@ -76,6 +79,9 @@ struct repl_source {
 	struct lsn base_lsn;
 	struct frame_full *full;
 	struct base_copy *base;
+	struct compare
+		*compare; /* in the place of base, when the follower asks for what it lacks */
+	bool compares;	  /* COMPARE came */
 };
 
 /* source.c */
@@ -97,5 +103,15 @@ void base_stop(struct base_copy *b);
 bool base_is_idle(const struct base_copy *b); /* nothing in flight: may be freed */
 void base_free(struct base_copy **b);
 void base_abandon(struct base_copy **b);
+
+/* compare.c: the same for a follower that compares */
+MUST_CHECK int compare_open(struct repl_source *s, struct compare **ret_compare);
+MUST_CHECK int compare_asked(struct compare *c, const struct conn_frame *f); /* COMPARE_ASK */
+uint64_t compare_bytes_left(const struct compare *c);
+void compare_room(struct compare *c);
+void compare_stop(struct compare *c);
+bool compare_is_idle(const struct compare *c);
+void compare_free(struct compare **c);
+void compare_abandon(struct compare **c);
 
 #endif

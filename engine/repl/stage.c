@@ -1,15 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/repl/stage.c
- * Purpose.     A full copy at the follower: base blocks and records go to a staging replica beside
- *              the last consistent point, which is replaced when the copy is complete.
+ * Purpose.     A copy at the follower: base blocks and records go to a staging replica beside the last
+ *              consistent point, which is replaced when the copy is complete.  Without anything of
+ *              the group here it is a full copy, sent by the source; else the staging replica begins with
+ *              what is here, and walk.c asks for what differs.
  * Invariants.  G1  J7 and J6 hold for a full copy as for a cut: it replaces what is here.
  *              G2  The switch happens only when every base block is imported, BASE_END has come,
  *                  and the staging replica is durable and committed up to BASE_END's LSN (S4 in
  *                  source.c): below it the copy is no consistent point.
  *              G3  While the switch is in flight nothing is appended, committed or imported.
- * Failure.     A block with a wrong checksum fails the follower; the staging replica is discarded
- *              at close.
+ *              G4  A staging replica that compares outlives its follower, unless it was the reason why
+ *                  that failed: the next one begins with it (walk.c K5).  One per group; it goes when
+ *                  the group opens here (volume), follows from its journal, or is deleted.  A crash
+ *                  of this site drops it (store O2): what was imported since the last checkpoint may be in
+ *                  place of what that knows.  Then the next one begins with the visible replica.
+ * Failure.     A block with a wrong checksum fails the follower; the staging replica of a full copy is
+ *              discarded at close.
  * Limits.      FOLLOWER_IMPORTS imports in flight.
  */
 #include <stdlib.h>
@@ -102,11 +109,40 @@ static int stage_alloc(struct repl_follower *f)
 	return 0;
 }
 
+/* Below it the visible replica and the source had the same writes; 0: it cannot be told.  A rollback, and a
+ * takeover that lost something, raise the content generation; records that only this side has committed may
+ * be rollbacks, too. */
+static struct lsn stage_since(const struct repl_follower *f)
+{
+	const struct frame_full *m = f->full;
+	struct lsn common = f->agreed ? f->common : m->common;
+	struct replica_status st;
+
+	replica_status(f->replica, &st);
+	if ((!m->common_known && !f->agreed) || st.content_generation != m->content_generation ||
+	    st.commit.v > common.v)
+		return (struct lsn){0};
+	return common;
+}
+
+/* Can what is here be compared with what the source has? */
+static bool stage_compares(const struct repl_follower *f)
+{
+	return f->replica != NULL && f->member.peer != NULL &&
+	       (f->member.peer->features & REPL_FEATURE_COMPARE) != 0 &&
+	       (f->repl->opts.features_off & REPL_FEATURE_COMPARE) == 0 &&
+	       !replica_trees_are_bad(f->replica);
+}
+
 static void stage_begin(struct repl_follower *f, struct lsn begin)
 {
 	const struct frame_full *m = f->full;
 
+	f->compares = stage_compares(f);
+	f->rung = f->compares ? REPL_RUNG_COMPARE : REPL_RUNG_FULL;
 	f->spec = (struct replica_stage_spec){
+		.from_own = f->compares,
+		.since = f->compares ? stage_since(f) : (struct lsn){0},
 		.begin = begin,
 		.chain = m->chain,
 		.epochs = f->epochs,
@@ -129,8 +165,10 @@ static void stage_begin(struct repl_follower *f, struct lsn begin)
 							.deleted = v->deleted};
 		memcpy(f->volumes[i].name, v->name, sizeof(v->name));
 	}
-	log_info(f->env->log, "repl", "group %s: full copy from %s begins at LSN %llu", f->name,
-		 f->peer_name, (unsigned long long)begin.v);
+	f->resumes = f->compares && replica_staging(f->store, &f->member.group) != NULL;
+	log_info(f->env->log, "repl", "group %s: %s %s%s begins at LSN %llu", f->name,
+		 f->compares ? "comparing with" : "full copy from", f->peer_name,
+		 f->resumes ? ", again," : "", (unsigned long long)begin.v);
 	f->phase = FOLLOWER_STAGE_BEGIN;
 	replica_stage_begin(f->store, &f->member.group, f->name, &f->spec, &f->staging,
 			    follower_store_call(f));
@@ -144,6 +182,12 @@ void stage_begun(struct repl_follower *f, int rc)
 	}
 	f->replica = f->staging;
 	f->staged = true;
+	if (f->compares && walk_open(f, &f->walk) < 0) {
+		follower_fail(f, -ERR_NOMEM, "beginning a comparison");
+		return;
+	}
+	counter_add(f->env->counters, CTR_REPL_COMPARES, f->compares);
+	counter_add(f->env->counters, CTR_REPL_COMPARES_RESUMED, f->resumes);
 	f->phase = FOLLOWER_STAGING;
 	f->state = REPL_STAGING;
 	f->told.v = 0;
@@ -170,10 +214,13 @@ int stage_base(struct repl_follower *f, const struct conn_frame *frame)
 				      &m) < 0)
 			return -ERR_PROTOCOL;
 		memcpy(slot->crcs, m.crcs, sizeof(m.crcs[0]) * m.count);
+		slot->import.over = false;
 		slot->import.volume = m.volume;
 		slot->import.count = m.count;
 		slot->import.block = m.block;
 	}
+	if (f->walk != NULL && walk_base(f->walk, slot) < 0)
+		return -ERR_PROTOCOL;
 	list_remove(&slot->link);
 	slot->buf = buf_ref(frame->payload);
 	slot->import.data = slot->buf->data;
@@ -198,9 +245,12 @@ static void import_step(struct op *op)
 	f->imports_flying--;
 	buf_unref(&slot->buf);
 	list_push_back(&f->import_free, &slot->link);
+	if (slot->leaf != NULL)
+		walk_imported(f->walk, slot);
 	f->base_done += (uint64_t)slot->import.count * BLOCK_BYTES;
 	if (rc < 0 && f->phase == FOLLOWER_STAGING && !stage_not_needed(f, &slot->import)) {
 		counter_add(f->env->counters, CTR_CHECKSUM_WIRE, rc == -ERR_CORRUPT);
+		f->spoiled = rc == -ERR_FULL; /* G4: the room is wanted back */
 		follower_fail(f, rc, "importing a block of the base");
 	}
 	follower_frames_again(f);
@@ -219,13 +269,30 @@ static bool stage_not_needed(const struct repl_follower *f, const struct replica
 	return false;
 }
 
+/* COMPARE goes before the first ACK, which lets the source begin. */
+static void stage_tell_compare(struct repl_follower *f)
+{
+	uint8_t head[FRAME_NUMBER_BYTES];
+	struct frame_header h;
+
+	member_header(&f->member, FRAME_COMPARE, f->epoch.number, (struct lsn){0}, &h);
+	f->compare_sent = member_send(&f->member, FRAME_CONN_DATA, &h, head,
+				      frame_number_encode(head, f->spec.since.v)) == 0;
+}
+
 void stage_step(struct repl_follower *f)
 {
 	uint8_t head[FRAME_NUMBER_BYTES];
 	struct replica_status st;
 	struct frame_header h;
 
-	if (f->base_done > f->base_acked) {
+	if (f->walk != NULL && !f->compare_sent)
+		stage_tell_compare(f);
+	if (f->walk != NULL && f->acked_once && !f->base_ended)
+		walk_step(f->walk);
+	if (f->phase != FOLLOWER_STAGING)
+		return;
+	if (f->walk == NULL && f->base_done > f->base_acked) {
 		member_header(&f->member, FRAME_BASE_ACK, f->epoch.number, (struct lsn){0}, &h);
 		if (member_send(&f->member, FRAME_CONN_BULK, &h, head,
 				frame_number_encode(head, f->base_done)) == 0) {
@@ -236,7 +303,8 @@ void stage_step(struct repl_follower *f)
 	if (!f->base_ended || f->imports_flying > 0 || f->member.peer == NULL)
 		return;
 	replica_status(f->replica, &st);
-	if (st.durable.v < f->base_end.v || st.commit.v < f->base_end.v)
+	if ((st.durable.v < f->base_end.v || st.commit.v < f->base_end.v) &&
+	    f->mutant != REPL_MUTANT_SWITCH_EARLY)
 		return;		 /* G2; wait: records and the told commit */
 	f->switch_wanted = true; /* G3: records wait, those in flight end */
 	if (f->appends_flying > 0 || f->commit_again)
@@ -253,8 +321,9 @@ void stage_switched(struct repl_follower *f, int rc)
 		follower_fail(f, rc, "switching to the full copy");
 		return;
 	}
-	log_info(f->env->log, "repl", "group %s: the full copy from %s is complete, %llu MiB",
-		 f->name, f->peer_name, (unsigned long long)(f->base_bytes >> 20));
+	log_info(f->env->log, "repl", "group %s: the %s %s is complete, %llu KiB came", f->name,
+		 f->compares ? "comparison with" : "full copy from", f->peer_name,
+		 (unsigned long long)(f->base_bytes >> 10));
 	f->staged = false;
 	f->switch_wanted = false;
 	f->replica = replica_find(f->store, &f->member.group);
@@ -273,6 +342,7 @@ void stage_free(struct repl_follower *f)
 {
 	for (uint32_t i = 0; f->imports != NULL && i < FOLLOWER_IMPORTS; i++)
 		op_unqueue(&f->imports[i].op);
+	walk_free(&f->walk);
 	free(f->imports);
 	free(f->full);
 	free(f->volumes);

@@ -162,6 +162,16 @@ struct lsn replica_stage_since(const struct replica *staging)
 	return staging->stage_since;
 }
 
+void replica_trees_bad(struct replica *r)
+{
+	r->trees_bad = true;
+}
+
+bool replica_trees_are_bad(const struct replica *r)
+{
+	return r->trees_bad;
+}
+
 bool replica_is_staging(const struct replica *r)
 {
 	return r->staging;

@@ -218,6 +218,9 @@ struct lsn replica_stage_since(const struct replica *staging);
 /* Fold nothing of r from this LSN on, a commit LSN of it; UINT64_MAX: no bound.  While it is set, an import
  * `over` of what was read at the source after it had committed that much replaces nothing newer. */
 void replica_fold_cap(struct replica *r, struct lsn cap);
+/* Pages of its trees cannot be read: nothing is to begin with them any more (until the store is opened again). */
+void replica_trees_bad(struct replica *r);
+bool replica_trees_are_bad(const struct replica *r);
 /* Import blocks read at the source: data borrowed until done; crcs verified; a block that a streamed record
  * already folded is left alone (decided per 4 KiB by valid and zero mask), unless `over`.  At most 1 MiB,
  * within one 2 MiB leaf.  `over` without data: these blocks are holes. */

@@ -106,6 +106,7 @@ struct replica {
 	struct lsn fold, commit;
 	struct lsn fold_cap;	/* replica_fold_cap */
 	struct lsn stage_since; /* replica_stage_since */
+	bool trees_bad;
 	struct lsn seen_durable, durable_known, pin;
 	struct mono_ns commit_time;
 	uint64_t content_generation, last_forced_epoch;

@@ -59,6 +59,28 @@ static void fuzz_link(const uint8_t *in, uint32_t bytes)
 	}
 }
 
+static void fuzz_compare_ask(const uint8_t *in, uint32_t bytes)
+{
+	uint8_t out[FRAME_COMPARE_ASK_BYTES];
+	struct frame_compare_ask m;
+
+	if (frame_compare_ask_decode(in, bytes, &m) == 0) {
+		assert(frame_compare_ask_encode(out, &m) == bytes);
+		assert(memcmp(in, out, bytes) == 0);
+	}
+}
+
+static void fuzz_compare_told(const uint8_t *in, uint32_t bytes)
+{
+	uint8_t out[FRAME_COMPARE_TOLD_BYTES_MAX];
+	struct frame_compare_told m;
+
+	if (frame_compare_told_decode(in, bytes, &m) == 0) {
+		assert(frame_compare_told_encode(out, &m) == bytes);
+		assert(memcmp(in, out, bytes) == 0);
+	}
+}
+
 static void fuzz_small(const uint8_t *in, uint32_t bytes, uint8_t which)
 {
 	struct frame_hello hello;
@@ -102,6 +124,12 @@ static void fuzz_small(const uint8_t *in, uint32_t bytes, uint8_t which)
 			assert(repaired.rc == 0);
 		return;
 	}
+	case 7:
+		fuzz_compare_ask(in, bytes);
+		return;
+	case 8:
+		fuzz_compare_told(in, bytes);
+		return;
 	default:
 		(void)!frame_number_decode(in, bytes, &number);
 	}

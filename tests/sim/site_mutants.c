@@ -22,6 +22,10 @@ const char *const sim_mutant_names[] = {"none",
 					"ack-while-staging",
 					"old-epoch",
 					"repair-unverified",
+					"beyond-commit",
+					"skip-unknown",
+					"forget-discards",
+					"switch-early",
 					"store-ack-before-durable",
 					"fold-beyond-commit",
 					"skip-chain-check",
@@ -29,9 +33,15 @@ const char *const sim_mutant_names[] = {"none",
 					"no-floor",
 					"base-overwrites",
 					"no-home-flush",
+					"repair-unchecked",
+					"header-before-data",
+					"forget-names",
+					"named-in-place",
+					"shared-in-place",
+					"no-fold-cap",
 					NULL};
 #define RULES_MUTANTS 12u
-#define REPL_MUTANTS 6u
+#define REPL_MUTANTS 10u
 
 _Static_assert(RULES_MUTANTS == RULES_MUTANT_COUNT - 1, "every rule's mutant has a name");
 

@@ -131,6 +131,11 @@ static void take_counters(struct sim_site *x)
 	x->journal_bytes += x->engine->env.counters->v[CTR_JOURNAL_BYTES];
 	x->sim->kinds[SIM_FOLDS] += x->engine->env.counters->v[CTR_FOLDS];
 	x->sim->kinds[SIM_FULL_COPIES] += x->engine->env.counters->v[CTR_REPL_BASE_BYTES] > 0;
+	x->sim->kinds[SIM_COMPARES] += x->engine->env.counters->v[CTR_REPL_COMPARES];
+	x->sim->kinds[SIM_COMPARES_RESUMED] +=
+		x->engine->env.counters->v[CTR_REPL_COMPARES_RESUMED];
+	x->sim->kinds[SIM_SUBTREES_SKIPPED] +=
+		x->engine->env.counters->v[CTR_REPL_SUBTREES_SKIPPED];
 	memset(x->engine->env.counters, 0, sizeof(*x->engine->env.counters));
 }
 

@@ -694,3 +694,43 @@ struct record *fake_write_record(struct replica *r, struct env *env, uint32_t vo
 	spec.payload_blocks = count;
 	return append(r, rec, &spec);
 }
+
+/* --- trees: the fake has none; its sites do not compare --- */
+
+void replica_page(struct replica *r, struct replica_page *q)
+{
+	completion_fire(&q->done, -ERR_NOT_FOUND);
+}
+
+void replica_sums(struct replica *r, struct replica_sums *q)
+{
+	completion_fire(&q->done, -ERR_NOT_FOUND);
+}
+
+struct lsn replica_stage_since(const struct replica *staging)
+{
+	return (struct lsn){0};
+}
+
+void replica_fold_cap(struct replica *r, struct lsn cap)
+{
+}
+
+bool replica_stage_drop(struct store *s, const struct uuid *group)
+{
+	return false;
+}
+
+void replica_trees_bad(struct replica *r)
+{
+}
+
+bool replica_trees_are_bad(const struct replica *r)
+{
+	return true;
+}
+
+void replica_fold(struct replica *r, struct completion *done)
+{
+	completion_fire(done, 0);
+}

@@ -119,6 +119,42 @@ START_TEST(a_base_run_stays_within_its_leaf)
 }
 END_TEST
 
+START_TEST(questions_and_answers_of_a_comparison_are_read_as_written)
+{
+	static uint8_t bytes[FRAME_COMPARE_TOLD_BYTES_MAX + 1];
+	static struct frame_compare_told t = {.question = 7, .kind = COMPARE_SUMS}, u;
+	struct frame_compare_ask a = {
+		.question = 9, .kind = COMPARE_PAGE, .volume = 3, .level = 2, .index = 5};
+	struct frame_compare_ask b;
+	uint32_t used = frame_compare_ask_encode(bytes, &a);
+
+	ck_assert_uint_eq(used, FRAME_COMPARE_ASK_BYTES);
+	ck_assert_int_eq(frame_compare_ask_decode(bytes, used, &b), 0);
+	ck_assert_mem_eq(&a, &b, sizeof(a));
+	ck_assert_int_eq(frame_compare_ask_decode(bytes, used - 1, &b), -ERR_PROTOCOL);
+	a.kind = COMPARE_BLOCKS; /* with a level, and of no block */
+	used = frame_compare_ask_encode(bytes, &a);
+	ck_assert_int_eq(frame_compare_ask_decode(bytes, used, &b), -ERR_PROTOCOL);
+	for (uint32_t i = 0; i < LEAF_BLOCKS; i++) {
+		t.data[i / 64] |= 1ull << i % 64;
+		t.crcs[i] = i * 77;
+	}
+	used = frame_compare_told_encode(bytes, &t);
+	ck_assert_uint_eq(used, FRAME_COMPARE_TOLD_BYTES_MAX);
+	ck_assert_int_eq(frame_compare_told_decode(bytes, used, &u), 0);
+	ck_assert_mem_eq(&t, &u, sizeof(t));
+	ck_assert_int_eq(frame_compare_told_decode(bytes, used + 1, &u), -ERR_PROTOCOL);
+	t = (struct frame_compare_told){
+		.kind = COMPARE_PAGE, .present = 6, .known = 4, .digests = {0, 0, 11}};
+	used = frame_compare_told_encode(bytes, &t);
+	ck_assert_int_eq(frame_compare_told_decode(bytes, used, &u), 0);
+	ck_assert_mem_eq(&t, &u, sizeof(t));
+	t.known = 5; /* known, and not there */
+	used = frame_compare_told_encode(bytes, &t);
+	ck_assert_int_eq(frame_compare_told_decode(bytes, used, &u), -ERR_PROTOCOL);
+}
+END_TEST
+
 START_TEST(text_from_outside_comes_out_printable)
 {
 	struct frame_refuse m = {.rc = -ERR_VERSION, .text = "no\x1b[2J\n"}, n;
@@ -171,6 +207,7 @@ int main(void)
 	tcase_add_test(t, the_largest_full_copy_fits_and_is_read_as_written);
 	tcase_add_test(t, an_attach_with_impossible_positions_is_refused);
 	tcase_add_test(t, a_base_run_stays_within_its_leaf);
+	tcase_add_test(t, questions_and_answers_of_a_comparison_are_read_as_written);
 	tcase_add_test(t, text_from_outside_comes_out_printable);
 	tcase_add_test(t, a_hello_of_a_later_version_may_be_longer);
 	tcase_add_test(t, the_largest_link_messages_fit);
