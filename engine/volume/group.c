@@ -350,6 +350,7 @@ static void group_open_progress(struct group *g)
 	replica_status(r, &st);
 	if (g->open_phase != OPEN_RECORD) {
 		g->open_phase = OPEN_COMMIT;
+		(void)replica_stage_drop(c->store, &g->uuid); /* J8: it opens at the old point */
 		if (st.durable.v < st.tail.v || replica_commit(r, st.tail) < 0)
 			return; /* wait: fold makes room in the index */
 		replica_status(r, &st);
