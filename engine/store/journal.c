@@ -394,6 +394,19 @@ bool journal_is_busy(const struct journal *j)
 	return !j->failed && (j->submit_at < j->queue_tail || j->cut_done != NULL);
 }
 
+void journal_segments(const struct journal *j, uint64_t *ret_begin, uint64_t *ret_end)
+{
+	*ret_begin = j->segment_head;
+	*ret_end = j->segment_tail;
+}
+
+struct lsn journal_segment_low(const struct journal *j, uint64_t n)
+{
+	if (n < j->segment_head) /* trimmed meanwhile */
+		n = j->segment_head;
+	return n < j->segment_tail ? (struct lsn){journal_segment(j, n)->low} : journal_tail(j);
+}
+
 int journal_locate(const struct journal *j, struct lsn lsn, struct journal_position *ret)
 {
 	uint64_t low = j->segment_head, high = j->segment_tail;

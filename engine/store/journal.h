@@ -112,6 +112,10 @@ bool journal_chain_in_memory(struct journal *j, struct lsn lsn, uint64_t *ret_ch
 /* The record that begins at lsn if it is still in memory with its payload; NULL. Borrowed. */
 struct record *journal_record_in_memory(struct journal *j, struct lsn lsn);
 
+/* Segments by number, [*ret_begin, *ret_end); the LSN of the first record of one of them, or where it will be. */
+void journal_segments(const struct journal *j, uint64_t *ret_begin, uint64_t *ret_end);
+struct lsn journal_segment_low(const struct journal *j, uint64_t n);
+
 /* Where a record that begins at lsn would lie, and what marks it.  -ERR_TRIMMED, -ERR_RANGE. */
 struct journal_position {
 	uint64_t off;

@@ -81,6 +81,26 @@ void snapshot_read(struct snapshot *snap, struct replica_read *rd);
 void snapshot_allocated(struct snapshot *snap, struct replica_allocated *q);
 
 /*
+ * Which record boundary is a moment?  By time: behind the last record of that time or before, so everything that
+ * was acknowledged by then is in it.  By LSN: the last boundary at or below it.
+ * done: 0 and lsn; -ERR_RANGE: an LSN beyond the end; -ERR_TRIMMED: before what the journal has;
+ * -ERR_CORRUPT, -ERR_IO, -ERR_FAILED.
+ */
+struct replica_moment {
+	struct completion done;
+	bool by_time;
+	struct wall_ns time;
+	struct lsn lsn; /* in, unless by_time; out */
+	/* fields below are private */
+	struct op op;
+	struct replica *r;
+	void *private[16];
+};
+void replica_moment_find(struct replica *r, struct replica_moment *q);
+/* Can a snapshot be made of that boundary now?  0; -ERR_TRIMMED (replica_history_status tells what can). */
+MUST_CHECK int replica_moment_check(const struct replica *r, struct lsn lsn);
+
+/*
  * What would become free if it were deleted now: pages and chunks that only it reaches.  Walks what is
  * its own, so the cost follows the answer.  done: 0, -ERR_NOT_FOUND, -ERR_CORRUPT, -ERR_FAILED.
  */

@@ -354,6 +354,84 @@ START_TEST(history_goes_before_a_write_is_refused)
 }
 END_TEST
 
+static int moment(struct rb *b, const uint64_t *time, uint64_t *lsn)
+{
+	struct replica_moment q = {.by_time = time != NULL, .lsn = {*lsn}};
+	struct fake_wait wait;
+	int rc;
+
+	q.time.v = time != NULL ? *time : 0;
+	fake_arm_on(b->f->env, &wait, &q.done);
+	replica_moment_find(b->r, &q);
+	rc = fake_wait(b->f, &wait);
+	*lsn = q.lsn.v;
+	return rc;
+}
+
+static uint64_t wall_at(struct rb *b, uint64_t lsn)
+{
+	struct replica_journal_read q = {.lsn = {lsn}};
+	struct fake_wait wait;
+	uint64_t wall;
+
+	fake_arm_on(b->f->env, &wait, &q.done);
+	replica_journal_read(b->r, &q);
+	ck_assert_int_eq(fake_wait(b->f, &wait), 0);
+	wall = q.record->view.wall.v;
+	record_unref(&q.record);
+	return wall;
+}
+
+/* By LSN: the boundary at or below; by time: behind the last record of that time, in whatever segment it is. */
+START_TEST(a_moment_is_a_record_boundary)
+{
+	struct rb *b = started(10);
+	struct replica_status st;
+	uint64_t lsn, time, early = 0;
+
+	live(b, 12);
+	rb_work(b, 3); /* not settled: these count, too */
+	replica_status(b->r, &st);
+	for (uint32_t i = 0; i < b->count; i++) {
+		const struct rb_record *m = &b->records[i];
+
+		if (m->begin < st.trim.v)
+			continue;
+		lsn = m->begin;
+		ck_assert_int_eq(moment(b, NULL, &lsn), 0);
+		ck_assert_uint_eq(lsn, m->begin);
+		lsn = m->end - BLOCK_BYTES;
+		ck_assert_int_eq(moment(b, NULL, &lsn), 0);
+		ck_assert_uint_eq(lsn, m->end > m->begin + BLOCK_BYTES ? m->begin : lsn);
+		if (m->end > st.durable.v)
+			continue;
+		time = wall_at(b, m->begin);
+		ck_assert_uint_ge(time, early);
+		early = time;
+		lsn = 0;
+		ck_assert_int_eq(moment(b, &time, &lsn), 0);
+		ck_assert_uint_ge(lsn, m->end);
+		if (lsn < st.durable.v)
+			ck_assert_uint_gt(wall_at(b, lsn), time);
+		time--;
+		ck_assert_int_eq(moment(b, &time, &lsn), 0);
+		ck_assert_uint_le(lsn, m->begin);
+	}
+	lsn = st.tail.v;
+	ck_assert_int_eq(moment(b, NULL, &lsn), 0);
+	ck_assert_uint_eq(lsn, st.tail.v);
+	lsn = st.tail.v + BLOCK_BYTES;
+	ck_assert_int_eq(moment(b, NULL, &lsn), -ERR_RANGE);
+	time = UINT64_MAX;
+	ck_assert_int_eq(moment(b, &time, &lsn), 0);
+	ck_assert_uint_eq(lsn, st.tail.v);
+	ck_assert_int_eq(replica_moment_check(b->r, kept(b).earliest), 0);
+	ck_assert_int_eq(replica_moment_check(b->r, (struct lsn){kept(b).earliest.v - BLOCK_BYTES}),
+			 -ERR_TRIMMED);
+	end(&b);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("store/past");
@@ -371,6 +449,7 @@ int main(void)
 	tcase_add_test(c, one_that_is_deleted_while_it_is_made_leaves_nothing);
 	tcase_add_test(c, anchors_are_not_listed_and_go_with_the_history);
 	tcase_add_test(c, history_goes_before_a_write_is_refused);
+	tcase_add_test(c, a_moment_is_a_record_boundary);
 	suite_add_tcase(suite, c);
 	runner = srunner_create(suite);
 	srunner_set_fork_status(runner, CK_NOFORK);

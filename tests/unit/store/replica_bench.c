@@ -8,6 +8,7 @@
 
 #include "engine/base/crc.h"
 #include "engine/base/err.h"
+#include "engine/port/clock.h"
 
 #define DISK_BYTES (96ull << 20)
 
@@ -77,6 +78,7 @@ static int append_spec(struct rb *b, struct record *r, struct record_spec *spec)
 	spec->prev_chain = st.tail_chain;
 	spec->commit = lsn_min(st.commit, st.tail);
 	spec->epoch = (struct epoch){1, 1, 1};
+	spec->wall = clock_wall(b->f->env->clock);
 	record_seal(r, spec);
 	rc = replica_append(b->r, r, NULL);
 	if (rc == 0) {
