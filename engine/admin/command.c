@@ -186,6 +186,15 @@ static void snapshot_create(struct session *s, const Adm__SnapshotCreate *m, uin
 		return;
 	fill(r->snapshot.group, sizeof(r->snapshot.group), m->group);
 	fill(r->snapshot.name, sizeof(r->snapshot.name), m->name);
+	if (m->at > SNAPSHOT_AT_AGE) {
+		session_refuse(s, -ERR_INVALID, "",
+			       "a snapshot of a moment of kind %u is not known here", m->at);
+		return;
+	}
+	r->snapshot.at = (enum snapshot_at)m->at;
+	r->snapshot.at_lsn.v = m->at_lsn;
+	r->snapshot.at_time.v = m->at_time_ns;
+	r->snapshot.at_age_ns = m->at_age_ns;
 	change_submit(s);
 }
 

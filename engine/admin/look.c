@@ -185,6 +185,8 @@ static Adm__Snapshot *look_snapshot_message(struct arena *a, const struct snapsh
 	m->readers = i->readers;
 	m->volumes = i->volume_count;
 	m->pinned = i->pinned;
+	m->past = i->past;
+	m->missing = i->missing;
 	m->kept = (i->flags & RECORD_SNAP_KEPT) != 0;
 	m->branch = (i->flags & RECORD_SNAP_BRANCH) != 0;
 	m->scheduled = (i->flags & RECORD_SNAP_SCHEDULED) != 0;

@@ -247,6 +247,9 @@ static Adm__Group *status_group(struct arena *a, const struct admin_server *s,
 	m->history_bytes = g->history_bytes;
 	m->history_kept = g->history_kept;
 	m->history_short = g->history_short;
+	m->history_reachable = g->history_reachable;
+	m->history_lsn = g->history_lsn.v;
+	m->history_time_ns = g->history_time.v;
 	m->min_isr = g->min_isr;
 	m->orphan = g->orphan;
 	m->snapshots = g->snapshot_count;

@@ -105,18 +105,24 @@ enum request_kind {
 	REQUEST_SCRUB, /* group or all; at any site; joins one that is under way */
 };
 
+enum snapshot_at { SNAPSHOT_AT_NOW, SNAPSHOT_AT_LSN, SNAPSHOT_AT_TIME, SNAPSHOT_AT_AGE };
+
 struct snapshot_spec {
 	char group[NAME_BYTES_MAX + 1];
 	char name[NAME_BYTES_MAX + 1]; /* CREATE: out, too; ROLLBACK: out, of what it replaced */
 	uint32_t flags;		       /* CREATE: enum record_snap_flag */
 	struct uuid uuid;	       /* out: of the snapshot that was made */
 	struct lsn lsn;		       /* CREATE, out */
+	enum snapshot_at at;	       /* CREATE: of which moment; the field of it counts: */
+	struct lsn at_lsn;	       /* the newest record boundary that is not above */
+	struct wall_ns at_time;	       /* everything acknowledged by then is in it */
+	uint64_t at_age_ns;	       /* the same, so long before now */
 };
 
 /* One request of the desk; borrowed until done.  done.rc: 0 (also when it exists already with the
  * same parameters), -ERR_EXISTS, -ERR_NOT_FOUND, -ERR_NOT_PRIMARY (text names the primary),
  * -ERR_IN_USE, -ERR_INVALID, -ERR_UNSUPPORTED, -ERR_NO_QUORUM, -ERR_TIMEOUT (may still happen),
- * -ERR_FULL.  text: one sentence for a person: what, where, what to do; "" when rc is 0. */
+ * -ERR_FULL, -ERR_TRIMMED (a moment that is not kept).  text: one sentence for a person: what, where, what to do; "" when rc is 0. */
 struct conductor_request {
 	struct completion done;
 	enum request_kind kind;
@@ -138,7 +144,7 @@ struct conductor_request {
 	struct op op;
 	struct list_link link;
 	struct conductor *c;
-	uint64_t private[24];
+	uint64_t private[72];
 };
 void conductor_submit(struct conductor *c, struct conductor_request *req);
 
@@ -191,10 +197,13 @@ struct group_status {
 	bool on_peer_loss_stop;
 	bool on_full_stop;
 	uint32_t min_isr;
-	uint32_t history_s;	    /* wanted */
-	uint64_t history_bytes;	    /* the same */
-	uint64_t history_kept;	    /* bytes of journal kept to go back in; 0: none is wanted */
-	bool history_short;	    /* there is no room for all that is wanted */
+	uint32_t history_s;	/* wanted */
+	uint64_t history_bytes; /* the same */
+	uint64_t history_kept;	/* bytes of journal kept to go back in; 0: none is wanted */
+	bool history_short;	/* there is no room for all that is wanted */
+	bool history_reachable; /* a snapshot can be made of a moment from these on: */
+	struct lsn history_lsn;
+	struct wall_ns history_time;
 	bool orphan;		    /* in the store, unknown to the authority: never served */
 	struct wall_ns newest_time; /* newest record here */
 };

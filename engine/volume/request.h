@@ -3,6 +3,7 @@
 #ifndef TS_VOLUME_REQUEST_H
 #define TS_VOLUME_REQUEST_H
 
+#include "engine/store/snapshot.h"
 #include "engine/volume/group.h"
 
 #define REQUEST_AGAIN_MS 80u /* R8 */
@@ -20,6 +21,9 @@ struct request_state {
 	struct uuid snapshot;
 	struct snapshot *held;
 	struct completion opened;
+	/* request_past.c */
+	struct replica_moment moment;
+	bool finding; /* or found, when nothing is waited for */
 };
 _Static_assert(sizeof(struct request_state) <= sizeof(((struct conductor_request *)0)->private),
 	       "fits");
@@ -53,6 +57,24 @@ MUST_CHECK int request_pause(struct conductor_request *r);
 
 /* scrub.c */
 MUST_CHECK int request_scrub(struct conductor_request *r);
+
+/* request_past.c: snapshots of earlier moments */
+/* 0: *ret_at is the moment's boundary, 0: of now; -ERR_AGAIN: not known yet; else the refusal, told. */
+MUST_CHECK int request_past(struct conductor_request *r, const struct group *g,
+			    struct replica *replica, struct lsn *ret_at);
+/* Its record is committed: 0: it can be read; -ERR_AGAIN; -ERR_TRIMMED: it never will be, told. */
+MUST_CHECK int request_past_made(struct conductor_request *r, const struct group *g,
+				 const struct snapshot_info *info);
+/* What the name of a snapshot is made of when none is given. */
+struct snapshot_name_spec {
+	const char *prefix;
+	struct wall_ns wall;
+	struct lsn lsn; /* not 0: in the place of the time */
+};
+void request_past_name(struct conductor_request *r, struct snapshot_name_spec *ret);
+#define WALL_TEXT_BYTES 40
+/* RFC 3339 in UTC with milliseconds, rounded up: going back to what was printed is not too early. */
+void wall_format_up(struct wall_ns wall, char ret[WALL_TEXT_BYTES]);
 
 /* request_snap.c: snapshots, rollbacks, clones */
 MUST_CHECK int request_snapshot(struct conductor_request *r);

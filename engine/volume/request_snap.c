@@ -9,6 +9,7 @@
  *                 follows theirs.  Nothing waits for it.
  *              Q3 From the moment a rollback is asked for until it is in the volumes nobody is let in,
  *                 and its record is written only when nobody is in.
+ *              Q5 A rollback goes to a snapshot that is here: one of the past is made, or missing, before.
  *              Q4 The snapshot of a clone is held open until the CLONE record is committed, so the
  *                 record finds it pinned.
  * States.      create, delete, rollback: NEW -> WRITTEN -> done.
@@ -35,7 +36,8 @@ static int snapshot_delete(struct conductor_request *r, struct group *g, struct 
 static int snapshot_admit(struct conductor_request *r, const struct replica *replica,
 			  const char *name);
 static bool group_is_restoring(const struct group *g);
-static void snapshot_name_make(struct group *g, const char *prefix, char ret[NAME_BYTES_MAX + 1]);
+static void snapshot_name_make(struct group *g, const struct snapshot_name_spec *spec,
+			       char ret[NAME_BYTES_MAX + 1]);
 static int rollback_clients(struct conductor_request *r, struct group *g);
 static int clone_open(struct conductor_request *r, struct group *g);
 static int clone_group(struct conductor_request *r, struct group *g);
@@ -99,6 +101,9 @@ static int snapshot_written(struct conductor_request *r, struct group *g)
 	if (rc < 0)
 		return request_fail(r, -ERR_EXISTS, "snapshot %s@%s was not made: see '%s'",
 				    g->name, r->snapshot.name, SEE);
+	rc = request_past_made(r, g, &info);
+	if (rc < 0)
+		return rc;
 	r->snapshot.uuid = info.uuid;
 	r->snapshot.lsn = info.lsn;
 	conductor_event(r->c, EVENT_SNAPSHOT, g, "", info.name, 0, 0,
@@ -132,13 +137,18 @@ int request_snapshot(struct conductor_request *r)
 
 static int snapshot_create(struct conductor_request *r, struct group *g, struct record_snap *rec)
 {
+	struct replica *replica = replica_find(r->c->store, &g->uuid);
+	struct snapshot_name_spec spec;
 	char name[NAME_BYTES_MAX + 1];
-	int rc;
+	int rc = request_past(r, g, replica, &rec->at);
 
+	if (rc < 0)
+		return rc;
 	memcpy(name, r->snapshot.name, sizeof(name));
+	request_past_name(r, &spec);
 	if (name[0] == '\0')
-		snapshot_name_make(g, "snap", name);
-	rc = snapshot_admit(r, replica_find(r->c->store, &g->uuid), name);
+		snapshot_name_make(g, &spec, name);
+	rc = snapshot_admit(r, replica, name);
 	if (rc < 0)
 		return rc;
 	memcpy(r->snapshot.name, name, sizeof(name));
@@ -229,19 +239,36 @@ static void civil_from_days(uint64_t days, unsigned *year, unsigned *month, unsi
 	*year = (unsigned)(yoe + era * 400 + (*month <= 2));
 }
 
-/* PREFIX-20261127T053900Z, and -2, -3... while that is taken. */
-static void snapshot_name_make(struct group *g, const char *prefix, char ret[NAME_BYTES_MAX + 1])
+void wall_format_up(struct wall_ns wall, char ret[WALL_TEXT_BYTES])
+{
+	uint64_t ms = wall.v / MS_NS + (wall.v % MS_NS != 0), seconds = ms / 1000;
+	uint64_t today = seconds % 86400;
+	unsigned year, month, day;
+
+	civil_from_days(seconds / 86400, &year, &month, &day);
+	snprintf(ret, WALL_TEXT_BYTES, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", year % 10000, month,
+		 day, (unsigned)(today / 3600), (unsigned)(today / 60 % 60), (unsigned)(today % 60),
+		 (unsigned)(ms % 1000));
+}
+
+/* PREFIX-20261127T053900Z or PREFIX-LSN, and -2, -3... while that is taken. */
+static void snapshot_name_make(struct group *g, const struct snapshot_name_spec *spec,
+			       char ret[NAME_BYTES_MAX + 1])
 {
 	struct replica *replica = replica_find(g->c->store, &g->uuid);
-	uint64_t seconds = clock_wall(g->c->env->clock).v / SEC_NS, today = seconds % 86400;
+	uint64_t seconds = spec->wall.v / SEC_NS, today = seconds % 86400;
 	struct snapshot_info info;
 	unsigned year, month, day;
 	int n;
 
 	civil_from_days(seconds / 86400, &year, &month, &day);
-	n = snprintf(ret, NAME_BYTES_MAX + 1, "%s-%04u%02u%02uT%02u%02u%02uZ", prefix, year, month,
-		     day, (unsigned)(today / 3600), (unsigned)(today / 60 % 60),
-		     (unsigned)(today % 60));
+	if (spec->lsn.v != 0)
+		n = snprintf(ret, NAME_BYTES_MAX + 1, "%s-%llu", spec->prefix,
+			     (unsigned long long)spec->lsn.v);
+	else
+		n = snprintf(ret, NAME_BYTES_MAX + 1, "%s-%04u%02u%02uT%02u%02u%02uZ", spec->prefix,
+			     year % 10000, month, day, (unsigned)(today / 3600),
+			     (unsigned)(today / 60 % 60), (unsigned)(today % 60));
 	assert(n > 0 && (uint32_t)n + 8 <= NAME_BYTES_MAX);
 	for (uint32_t i = 2; replica_snapshot_by_name(replica, ret, &info) == 0; i++)
 		snprintf(ret + n, NAME_BYTES_MAX + 1 - (uint32_t)n, "-%u", i);
@@ -309,6 +336,8 @@ int request_rollback(struct conductor_request *r)
 	struct replica *replica;
 	struct snapshot_info target;
 	struct record_restore rec = {0};
+	const struct snapshot_name_spec spec = {.prefix = "before-rollback",
+						.wall = clock_wall(r->c->env->clock)};
 	struct replica_status st;
 	uint8_t body[RECORD_BODY_BYTES_MAX];
 	int rc;
@@ -330,7 +359,12 @@ int request_rollback(struct conductor_request *r)
 		return rc;
 	if (g->rollback != r && group_is_rolling_back(g))
 		return -ERR_AGAIN; /* another one */
-	snapshot_name_make(g, "before-rollback", rec.kept_name);
+	if (target.past || target.missing)
+		return request_fail(r, target.past ? -ERR_BUSY : -ERR_NOT_FOUND,
+				    target.past ? "snapshot %s@%s is still being made"
+						: "the content of snapshot %s@%s is not here",
+				    g->name, target.name);
+	snapshot_name_make(g, &spec, rec.kept_name);
 	rc = snapshot_admit(r, replica, rec.kept_name);
 	if (rc == 0)
 		rc = rollback_clients(r, g);

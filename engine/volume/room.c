@@ -7,6 +7,7 @@
  *                 is shared, never more than the volumes lack (J13: -ERR_FULL comes before the LSN, and what is journaled can
  *                 always go home).  A group with on-full 'stop' holds such writes instead.
  *              S2 "Full" is said only after a fold has shown that the worst case is the case.
+ *              S3 What is kept to go back in goes before a write is refused.
  * States.      OK -> WAIT [the worst case does not fit: everything is folded] -> OK or FULL [it really
  *              does not];  FULL -> OK [space was freed: room_poll].
  * Failure.     A fold that fails counts as full.
@@ -47,8 +48,12 @@ enum room_state room_state(struct conductor *c)
 	if (m->folds > 0)
 		return ROOM_WAIT;
 	if (m->tries >= FOLD_TRIES_MAX || m->fold_failed || (m->tries > 0 && m->tight)) {
-		room_set_full(c, true); /* S2 */
-		return ROOM_FULL;
+		if (!store_history_give(c->store)) {
+			room_set_full(c, true); /* S2 */
+			return ROOM_FULL;
+		}
+		m->tries = 0; /* S3 */
+		m->fold_failed = false;
 	}
 	room_fold(c);
 	return ROOM_WAIT;

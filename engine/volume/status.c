@@ -344,6 +344,9 @@ static void group_fill(struct group *g, struct group_status *s)
 		replica_history_status(r, &history);
 	s->history_kept = history.bytes;
 	s->history_short = history.is_short;
+	s->history_reachable = history.reachable;
+	s->history_lsn = history.earliest;
+	s->history_time = history.earliest_time;
 	s->newest_time = lag_time(&g->lag, st.commit);
 	s->head = st.tail;
 	s->commit = st.commit;

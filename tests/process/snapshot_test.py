@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from datetime import datetime, timezone
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from cluster import SITES, Cluster, Failed, die_with_parent, wait_for  # noqa: E402
@@ -111,7 +112,10 @@ class Test:
                 (["snapshot", "create", "pg", "--name", "a"], 1, "exists"),
                 (["snapshot", "create", "none"], 4, "not_found"),
                 (["snapshot", "create", "pg", "--name", "a/b"], 2, "usage"),
-                (["snapshot", "create", "pg", "--at", "-1m"], 1, "unsupported"),
+                (["snapshot", "create", "pg", "--at", "-1h"], 1, "trimmed"),
+                (["snapshot", "create", "pg", "--at", "2026-02-30T00:00:00Z"], 2, "usage"),
+                (["snapshot", "create", "pg", "--at", "2400-01-01 00:00:00"], 1, "invalid"),
+                (["snapshot", "create", "pg", "--at", "4611686018427383808"], 1, "range"),
                 (["snapshot", "delete", "pg@none"], 4, "not_found"),
                 (["snapshot", "delete", "pg"], 2, "usage"),
                 (["snapshot", "list", "none"], 4, "not_found"),
@@ -135,6 +139,49 @@ class Test:
         self.check("status counts them", [self.c.group(s)["snapshots"] for s in SITES] == [1, 1])
         self.check("an event", any(e["kind"] == "snapshot" for e in self.ctl("east", "events")["events"]))
         self.check("a metric", 'twinshore_snapshots{group="pg"} 1' in self.c.metrics("west"))
+
+    def goes_back(self, a, b):
+        """What was overwritten and deleted by mistake comes back: by time, by age, by LSN; then nothing of it is left."""
+        self.fill("east", "pg/db", b)
+        e = self.ctl("east", "snapshot", "create", "pg", "--at", "-1h", want=1)
+        self.check("it says how to keep more", e["code"] == "trimmed" and "--history" in e["message"], e)
+        self.ctl("east", "group", "set", "pg", "--history", "10m")
+        for site in SITES:
+            wait_for(f"a history at {site}", 20, lambda: (self.c.group(site) or {}).get("history_earliest"))
+        self.fill("east", "pg/db", a)
+        lsn, then = self.c.group("east")["head_lsn"], time.time()
+        time.sleep(0.1)
+        self.fill("east", "pg/db", b)
+        wrong = time.time()
+        time.sleep(0.1)
+        with open(self.path("zeroes"), "wb") as f:
+            f.truncate(SIZE)
+        self.fill("east", "pg/db", self.path("zeroes"))
+        stamp = datetime.fromtimestamp(then, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        took = []
+        for name, at, image in (("by-time", stamp, a), ("by-lsn", str(lsn), a), ("by-odd-lsn", str(lsn + 4095), a),
+                                ("by-age", None, b)):
+            asked = time.time()
+            at = at or f"-{int((asked - wrong) * 1000)}ms"
+            doc = self.ctl("east", "snapshot", "create", "pg", "--name", name, "--at", at)
+            took.append(time.time() - asked)
+            self.check("its position is told", doc["lsn"] >= lsn, doc)
+            for site in SITES:
+                wait_for(f"{name} is made at {site}", 30, lambda: self.snapshot(site, "pg", name)["pinned"])
+            self.at_both(f"pg/db@{name}", image)
+        e = self.ctl("east", "snapshot", "create", "pg", "--at", "4096", want=1)
+        self.check("the earliest moment is named", e["code"] == "trimmed" and "LSN" in e["message"], e)
+        doc = self.ctl("east", "snapshot", "create", "pg", "--at", stamp.replace("T", " ").rstrip("Z"))
+        self.check("a name of that time", doc["name"].startswith("at-20"), doc)
+        self.ctl("east", "rollback", "pg@by-age")
+        self.same("the mistake is undone", self.read("east", "pg/db"), b)
+        self.ctl("east", "group", "set", "pg", "--history", "off")
+        for name in self.names("east"):
+            self.ctl("east", "snapshot", "delete", f"pg@{name}")
+        for site in SITES:
+            wait_for(f"nothing is left at {site}", 20, lambda: not self.names(site))
+            wait_for(f"no history at {site}", 20, lambda: not self.c.group(site)["history_earliest"])
+        return f"made in {min(took):.2f} to {max(took):.2f} s"
 
     def differs(self, a, b):
         self.fill("east", "pg/db", b)
@@ -268,7 +315,8 @@ def main():
             t = Test(c, os.path.join(build, "tests/process/ack_writer"))
             c.create(size=f"{SIZE >> 20}MiB")
             a, b = t.image("a"), t.image("b")
-            for name, scene in (("under a writer", t.under_a_writer), ("exit codes", lambda: t.exit_codes(a)),
+            for name, scene in (("under a writer", t.under_a_writer), ("back in time", lambda: t.goes_back(a, b)),
+                                ("exit codes", lambda: t.exit_codes(a)),
                                 ("diff", lambda: t.differs(a, b)), ("rollback", lambda: t.rolls_back(a, b)),
                                 ("full copy", lambda: t.is_copied(a, b)), ("clone", lambda: t.clones(a, b)),
                                 ("clone without base", lambda: t.clones_without_base(a)), ("delete", t.frees)):

@@ -12,6 +12,7 @@
 #include "tools/ctl/client.h"
 #include "tools/ctl/ctl.h"
 #include "tools/ctl/json.h"
+#include "tools/ctl/moment.h"
 #include "tools/ctl/show.h"
 
 #define LIST_BYTES_MAX (64u << 20)
@@ -57,11 +58,27 @@ static int make(struct ctl *ctl, Adm__Request *request, const char *group)
 	return rc;
 }
 
+static int moment_set(const struct ctl *ctl, const char *at, Adm__SnapshotCreate *m)
+{
+	struct moment moment;
+
+	if (moment_parse(at, &moment) < 0)
+		return ctl_usage(ctl,
+				 "option --at is a time like 2026-11-27T15:04:05Z or '2026-11-27 "
+				 "15:04:05' (UTC), -10m or '10m ago', or an LSN, not '%.60s'",
+				 at);
+	m->at = (uint32_t)moment.kind;
+	m->at_lsn = moment.lsn;
+	m->at_time_ns = moment.time_ns;
+	m->at_age_ns = moment.age_ns;
+	return 0;
+}
+
 int cmd_snapshot_create(struct ctl *ctl, int argc, char **argv)
 {
-	const char *group, *name = "";
+	const char *group, *name = "", *at = NULL;
 	const struct opt opts[] = {{"--name", &name, NULL, false},
-				   {"--at", NULL, NULL, true},
+				   {"--at", &at, NULL, false},
 				   {NULL, NULL, NULL, false}};
 	char texts[2][NAME_BYTES_MAX + 1];
 	Adm__Request request = ADM__REQUEST__INIT;
@@ -70,6 +87,8 @@ int cmd_snapshot_create(struct ctl *ctl, int argc, char **argv)
 
 	if (rc != 0 || (rc = ctl_name(ctl, "group", group)) != 0 ||
 	    (name[0] != '\0' && (rc = ctl_name(ctl, "snapshot", name)) != 0))
+		return rc;
+	if (at != NULL && (rc = moment_set(ctl, at, &m)) != 0)
 		return rc;
 	snprintf(texts[0], sizeof(texts[0]), "%s", group);
 	snprintf(texts[1], sizeof(texts[1]), "%s", name);

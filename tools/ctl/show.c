@@ -120,6 +120,14 @@ static void group_head_json(struct json *j, const Adm__Group *g)
 	json_number(j, "history_bytes", g->history_bytes);
 	json_number(j, "history_kept", g->history_kept);
 	json_bool(j, "history_short", g->history_short);
+	if (g->history_reachable) {
+		json_object(j, "history_earliest");
+		json_number(j, "lsn", g->history_lsn);
+		json_time(j, "time", (g->history_time_ns + 999999) / 1000000 * 1000000);
+		json_close_object(j);
+	} else {
+		json_null(j, "history_earliest");
+	}
 	json_text(j, "ack", "journaled");
 	json_number(j, "min_isr", g->min_isr);
 	json_bool(j, "orphan", g->orphan);
@@ -273,6 +281,10 @@ static void snapshot_json(struct json *j, const Adm__Snapshot *s)
 		json_text(j, NULL, "branch");
 	if (s->scheduled)
 		json_text(j, NULL, "scheduled");
+	if (s->past)
+		json_text(j, NULL, "making");
+	if (s->missing)
+		json_text(j, NULL, "missing");
 	json_close_array(j);
 	json_close_object(j);
 }

@@ -201,7 +201,10 @@ static void snapshot_cells(struct table *t, const Adm__Snapshot *s)
 	snprintf(flags, sizeof(flags), "%s%s%s%s%s%s", s->kept ? ",kept" : "",
 		 s->branch ? ",branch" : "", s->scheduled ? ",scheduled" : "",
 		 s->clones != 0 ? ",base" : "", s->readers != 0 ? ",read" : "",
-		 s->pinned ? "" : ",folding");
+		 s->pinned    ? ""
+		 : s->past    ? ",making"
+		 : s->missing ? ",missing"
+			      : ",folding");
 	t->columns = 0;
 	cell(t, s->name);
 	cell(t, when);
