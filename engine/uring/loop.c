@@ -167,7 +167,10 @@ int uring_loop_run(struct uring_loop *loop, const bool *stop)
 
 int uring_loop_turn(struct uring_loop *loop, uint64_t wait_ns)
 {
-	return turn(loop, ready_run(&loop->ready, TURN_STEPS_MAX), wait_ns);
+	uint64_t steps = loop->ready.steps;
+	bool more = ready_run(&loop->ready, TURN_STEPS_MAX);
+
+	return turn(loop, more, loop->ready.steps != steps ? 0 : wait_ns);
 }
 
 void uring_submit(struct uring_loop *loop, struct uring_req *r)

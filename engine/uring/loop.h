@@ -58,7 +58,8 @@ uint32_t uring_loop_features(const struct uring_loop *loop);
 /* Run until *stop, which an op of this loop sets.  0, or -ERR_IO when the ring itself broke. */
 MUST_CHECK int uring_loop_run(struct uring_loop *loop, const bool *stop);
 
-/* One turn: run what is ready, submit, wait at most wait_ns, take what completed. */
+/* One turn: run what is ready, submit, wait at most wait_ns, take what completed.  When anything ran it does
+ * not wait: a step may have been what the caller waits for, and nothing else may be on its way. */
 MUST_CHECK int uring_loop_turn(struct uring_loop *loop, uint64_t wait_ns);
 
 #endif

@@ -97,6 +97,21 @@ struct letter {
 	int number;
 };
 
+/* With the wait it would take ten minutes, and the test be killed. */
+START_TEST(loop_turn_in_which_a_step_ran_does_not_wait)
+{
+	struct world w;
+
+	world_open(&w, masks[_i]);
+	for (uint32_t i = 1; i <= 3; i++) {
+		op_wake(&w.op);
+		ck_assert_int_eq(uring_loop_turn(w.loop, 600 * SEC_NS), 0);
+		ck_assert_uint_eq(w.steps, i);
+	}
+	world_close(&w);
+}
+END_TEST
+
 struct poster {
 	struct mailbox *box;
 	struct letter letters[LETTERS];
@@ -304,6 +319,7 @@ static void add(TCase *tc)
 {
 	tcase_add_loop_test(tc, loop_timers_fire_at_or_after_their_deadline_in_order, 0, MASKS);
 	tcase_add_loop_test(tc, loop_run_returns_when_an_op_says_stop, 0, MASKS);
+	tcase_add_loop_test(tc, loop_turn_in_which_a_step_ran_does_not_wait, 0, MASKS);
 	tcase_add_test(tc, loop_random_numbers_differ);
 	tcase_add_loop_test(tc, loop_mail_of_two_threads_arrives_complete_and_in_each_ones_order, 0,
 			    MASKS);
