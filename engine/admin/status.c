@@ -143,9 +143,12 @@ static Adm__Peer *status_peer(struct arena *a, const struct admin_server *s,
 	m->lag_seconds = p->lag_seconds;
 	m->resync_bytes_left = p->resync_bytes_left;
 	m->resync_eta_seconds = p->resync_eta_seconds;
+	m->resync_rung = arena_text(a, p->resync_rung);
 	m->hold_down_ms = p->hold_down_ms;
 	m->newest_time_ns = p->newest.v;
-	return m->site != NULL && m->mode != NULL && m->state != NULL ? m : NULL;
+	return m->site != NULL && m->mode != NULL && m->state != NULL && m->resync_rung != NULL
+		       ? m
+		       : NULL;
 }
 
 static bool status_peers(struct arena *a, const struct admin_server *s,

@@ -178,6 +178,7 @@ static int site_open_repl(struct site *s)
 			       .peer_count = s->o.peer_count,
 			       .groups_max = s->o.groups_max != 0 ? s->o.groups_max : 256,
 			       .mutant = s->o.repl_mutant,
+			       .features_off = s->o.repl_features_off,
 			       .local = s->store,
 			       .wake = conductor_op(s->conductor)};
 

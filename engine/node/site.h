@@ -39,6 +39,7 @@ struct site_opts {
 		alone_disk; /* site alone: the authority's file; NULL with inbox NULL: a distant site */
 	bool alone_format;		    /* it was just made */
 	uint32_t rules_mutant, repl_mutant; /* tests only */
+	uint64_t repl_features_off;	    /* tests only: an older version */
 };
 
 enum site_state { SITE_OPENING, SITE_SERVING, SITE_FAILED, SITE_STOPPING, SITE_STOPPED };

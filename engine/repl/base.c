@@ -94,6 +94,13 @@ uint64_t base_bytes_left(const struct base_copy *b)
 	return b->acked_bytes < all && !b->end_sent ? all - b->acked_bytes : 0;
 }
 
+double base_part(const struct base_copy *b)
+{
+	uint64_t all = b->source->full->base_bytes;
+
+	return b->end_sent || all == 0 ? 1 : (double)b->acked_bytes / (double)all;
+}
+
 void base_room(struct base_copy *b)
 {
 	if (!b->end_sent)

@@ -182,6 +182,11 @@ uint64_t compare_bytes_left(const struct compare *c)
 	return (uint64_t)((double)c->sent_bytes / (double)c->at * (double)left);
 }
 
+double compare_part(const struct compare *c)
+{
+	return c->end_sent || c->blocks == 0 ? 1 : (double)c->at / (double)c->blocks;
+}
+
 /* Where in the volumes a question is. */
 static void compare_progress(struct compare *c, const struct frame_compare_ask *ask)
 {

@@ -227,9 +227,9 @@ enum repl_mutant {
 	REPL_MUTANT_OLD_EPOCH,		/* R4: frames of an older epoch are accepted */
 	REPL_MUTANT_REPAIR_UNVERIFIED,	/* Q1: any content is given, and taken, for a bad block */
 	REPL_MUTANT_BEYOND_COMMIT,	/* J11: an async site gets records that are not committed */
-	REPL_MUTANT_SKIP_UNKNOWN,	/* children of a page are compared by digests that are stale */
-	REPL_MUTANT_FORGET_DISCARDS,	/* what the source has not is left as it was */
-	REPL_MUTANT_SWITCH_EARLY,	/* S4: not committed up to E */
+	REPL_MUTANT_SKIP_UNKNOWN,    /* children of a page are compared by digests that are stale */
+	REPL_MUTANT_FORGET_DISCARDS, /* what the source has not is left as it was */
+	REPL_MUTANT_SWITCH_EARLY,    /* S4: not committed up to E */
 };
 
 /* Finds the last common LSN by epoch table and chain, then START (tail) or FULL (base at the
@@ -254,9 +254,10 @@ struct repl_source_status {
 	enum repl_rung rung;
 	const char *why;	  /* the journal is not enough, in words; "" when it is */
 	uint64_t base_bytes_left; /* estimate, of a full copy or a comparison */
-	uint64_t sent_bytes;	  /* in this session, records and base */
-	struct mono_ns last_ack;  /* when the last acknowledgement came */
-	uint64_t incarnation;	  /* of the follower */
+	uint64_t base_left_ns; /* the same in time, at the rate so far; 0: not known, or nothing */
+	uint64_t sent_bytes;   /* in this session, records and base */
+	struct mono_ns last_ack; /* when the last acknowledgement came */
+	uint64_t incarnation;	 /* of the follower */
 	uint64_t pair_session;
 };
 void repl_source_status(const struct repl_source *s, struct repl_source_status *ret);

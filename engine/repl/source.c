@@ -155,6 +155,17 @@ void repl_source_commit(struct repl_source *s, struct lsn commit)
 	op_wake(&s->op);
 }
 
+/* At the rate at which the copy has got on so far. */
+static uint64_t source_left_ns(const struct repl_source *s)
+{
+	uint64_t took = clock_now(s->env->clock).v - s->copy_begun.v;
+	double part = s->compare != NULL ? compare_part(s->compare)
+		      : s->base != NULL	 ? base_part(s->base)
+					 : 0;
+
+	return part > 0.01 && part < 1 ? (uint64_t)((double)took * (1 - part) / part) : 0;
+}
+
 void repl_source_status(const struct repl_source *s, struct repl_source_status *ret)
 {
 	*ret = (struct repl_source_status){
@@ -166,6 +177,7 @@ void repl_source_status(const struct repl_source *s, struct repl_source_status *
 		.base_bytes_left = s->base != NULL	? base_bytes_left(s->base)
 				   : s->compare != NULL ? compare_bytes_left(s->compare)
 							: 0,
+		.base_left_ns = source_left_ns(s),
 		.rung = s->rung,
 		.why = s->why != NULL ? s->why : "",
 		.sent_bytes = s->sent_bytes,
@@ -558,6 +570,7 @@ static void source_begin_sending(struct repl_source *s)
 			source_fail(s, rc, "beginning a copy");
 			return;
 		}
+		s->copy_begun = clock_now(s->env->clock);
 		s->rung = s->compares ? REPL_RUNG_COMPARE : REPL_RUNG_FULL;
 	} else {
 		s->rung = REPL_RUNG_JOURNAL;

@@ -45,6 +45,7 @@ struct repl_source {
 	struct replica *replica;
 	uint64_t incarnation, pair_session;
 	enum repl_rung rung;
+	struct mono_ns copy_begun;
 	const char *why; /* the journal is not enough */
 	uint32_t mutant;
 	struct attach_pending *attach; /* what the follower has */
@@ -97,7 +98,8 @@ uint64_t record_bytes_all(const struct record *rec);
 MUST_CHECK int base_open(struct repl_source *s, struct base_copy **ret_base);
 void base_acked(struct base_copy *b, uint64_t bytes); /* in all */
 uint64_t base_bytes_left(const struct base_copy *b);
-void base_room(struct base_copy *b); /* something it may wait for has changed */
+double base_part(const struct base_copy *b); /* of the way that is behind it, 0..1 */
+void base_room(struct base_copy *b);	     /* something it may wait for has changed */
 /* Issues nothing more; the source's op is woken when it is idle. */
 void base_stop(struct base_copy *b);
 bool base_is_idle(const struct base_copy *b); /* nothing in flight: may be freed */
@@ -108,6 +110,7 @@ void base_abandon(struct base_copy **b);
 MUST_CHECK int compare_open(struct repl_source *s, struct compare **ret_compare);
 MUST_CHECK int compare_asked(struct compare *c, const struct conn_frame *f); /* COMPARE_ASK */
 uint64_t compare_bytes_left(const struct compare *c);
+double compare_part(const struct compare *c); /* of the way that is behind it, 0..1 */
 void compare_room(struct compare *c);
 void compare_stop(struct compare *c);
 bool compare_is_idle(const struct compare *c);

@@ -175,7 +175,8 @@ struct group_peer_status {
 	struct wall_ns newest; /* the newest write that it has; 0: not known */
 	uint64_t resync_bytes_left;
 	double resync_eta_seconds;
-	uint64_t hold_down_ms; /* until it may be added again */
+	const char *resync_rung; /* journal | compare | full; "" when none is under way */
+	uint64_t hold_down_ms;	 /* until it may be added again */
 };
 
 struct group_status {

@@ -174,6 +174,21 @@ void group_note_changes(struct group *g)
 	}
 }
 
+static const char *rung_word(enum repl_rung rung)
+{
+	switch (rung) {
+	case REPL_RUNG_NONE:
+		return "";
+	case REPL_RUNG_JOURNAL:
+		return "journal";
+	case REPL_RUNG_COMPARE:
+		return "compare";
+	case REPL_RUNG_FULL:
+		return "full";
+	}
+	UNREACHABLE("rung of the ladder");
+}
+
 static void group_peer_status(struct group *g, const struct vg_site *site,
 			      const struct replica_status *st, struct group_peer_status *p)
 {
@@ -186,6 +201,7 @@ static void group_peer_status(struct group *g, const struct vg_site *site,
 	p->site = site->id;
 	p->is_async = site->mode != VG_SITE_SYNC;
 	p->state = cp != NULL && cp->up ? "connecting" : "down";
+	p->resync_rung = "";
 	p->hold_down_ms = g->eff.hold_down_ms;
 	if (g->open_epoch == 0) {
 		if (g->view.primary == site->id && g->follower != NULL)
@@ -218,6 +234,9 @@ static void group_peer_status(struct group *g, const struct vg_site *site,
 	p->durable_known = ss.state == REPL_STREAMING || ss.state == REPL_CATCHING_UP;
 	p->durable = ss.durable;
 	p->resync_bytes_left = ss.base_bytes_left;
+	p->resync_eta_seconds = (double)ss.base_left_ns / 1e9;
+	p->resync_rung =
+		ss.state == REPL_STAGING || ss.state == REPL_CATCHING_UP ? rung_word(ss.rung) : "";
 }
 
 /* The site that a state other than healthy is about. */
@@ -228,6 +247,26 @@ static uint32_t group_peer_away(const struct group *g)
 		    g->view.site[i].id != g->c->o.site)
 			return g->view.site[i].id;
 	return group_pair_peer(g);
+}
+
+/* How it catches up, and why not by less. */
+static void group_resync_reason(struct group *g, const char *peer, struct group_status *s)
+{
+	struct repl_source *source = group_source(g, group_peer_away(g));
+	struct repl_source_status ss = {.why = ""};
+	const char *how = "";
+
+	if (source != NULL)
+		repl_source_status(source, &ss);
+	if (ss.state == REPL_STAGING && ss.rung == REPL_RUNG_COMPARE)
+		how = ", by what differs from its own copy";
+	else if (ss.state == REPL_STAGING && ss.rung == REPL_RUNG_FULL)
+		how = ", by a full copy";
+	else if (ss.rung == REPL_RUNG_JOURNAL)
+		how = " from the journal";
+	snprintf(s->reason, sizeof(s->reason), "%s is catching up%s%s%s", peer, how,
+		 ss.state == REPL_STAGING && ss.why[0] != '\0' ? ": " : "",
+		 ss.state == REPL_STAGING ? ss.why : "");
 }
 
 static void group_reason(struct group *g, struct group_status *s)
@@ -249,7 +288,7 @@ static void group_reason(struct group *g, struct group_status *s)
 		snprintf(s->reason, sizeof(s->reason), "%s is not in the in-sync set", peer);
 		break;
 	case GROUP_RESYNCING:
-		snprintf(s->reason, sizeof(s->reason), "%s is catching up", peer);
+		group_resync_reason(g, peer, s);
 		break;
 	case GROUP_SUSPENDED:
 		if (!list_empty(&g->held))

@@ -242,9 +242,9 @@ class Cluster:
         return wait_for(f"{site} is {role or ''} {state}", seconds, check)
 
     def sent(self, site):
-        """Bytes that replication has sent since this process began: {"record": n, "base": n}."""
+        """Bytes that replication has sent since this process began: {"record": n, "base": n, "compare": n}."""
         found = re.findall(r'^twinshore_repl_bytes_total\{kind="(\w+)"\} (\d+)$', self.metrics(site), re.M)
-        if len(found) != 2:
+        if len(found) != 3:
             raise Failed(f"{site} tells no bytes of replication")
         return {kind: int(n) for kind, n in found}
 

@@ -14,6 +14,7 @@
 
 #include "engine/base/err.h"
 #include "proto/record.h"
+#include "proto/repl.h"
 #include "tests/sim/site_sim.h"
 
 #define VOLUME_BYTES (8ull << 20)
@@ -22,6 +23,7 @@ struct scenario {
 	const char *name;
 	void (*act)(struct sim *s);
 	bool alone; /* one site stays out: an operator must decide */
+	bool older; /* a is of a version that sends full copies only */
 };
 
 /* --- words of the scripts --- */
@@ -300,15 +302,99 @@ static void clean_stop_hands_over(struct sim *s)
 	expect_acks(s, SEC_NS, "at b");
 }
 
-/* Long enough alone that the journal tail is gone: a full copy, while the client writes. */
-static void full_copy_under_load(struct sim *s)
+/* b is away until the journal does not reach back to it. */
+static void secondary_is_long_away(struct sim *s)
 {
 	sim_site_crash(&s->sites[1], WORLD_CRASH_POWER, FOREVER);
 	expect(s, 1600 * MS_NS, isr_is_one, "a drops b");
 	sim_run(s, 40 * SEC_NS, NULL);
 	s->w->links[0][1].bytes_per_sec = 4000000; /* so that records overtake base blocks */
+}
+
+static void resync_under_load(struct sim *s)
+{
+	secondary_is_long_away(s);
 	sim_site_boot(&s->sites[1]);
 	expect(s, 60 * SEC_NS, sim_is_in_sync, "b is in sync again");
+	s->w->links[0][1].bytes_per_sec = 0;
+	sim_site_crash(&s->sites[0], WORLD_CRASH_POWER, FOREVER);
+	expect(s, 1300 * MS_NS, b_is_open, "b takes over");
+}
+
+/* The source is an older version: it sends everything. */
+static void full_copy_under_load(struct sim *s)
+{
+	resync_under_load(s);
+	if (!s->failed && s->sites[1].engine->env.counters->v[CTR_REPL_COMPARES] != 0)
+		sim_fail(s, "b compared with a, which cannot");
+}
+
+static bool b_is_resyncing(struct sim *s)
+{
+	struct store *st = sim_site_serving(&s->sites[1]) ? site_store(s->sites[1].site) : NULL;
+
+	return st != NULL && replica_staging(st, &s->group) != NULL;
+}
+
+static uint64_t counter_of(const struct sim *s, uint32_t site, enum counter_id id)
+{
+	return s->sites[site].engine->env.counters->v[id];
+}
+
+/* The one that is being brought up is lost in the middle of it, three times; then it gets there. */
+static void target_is_lost_in_mid_resync(struct sim *s)
+{
+	secondary_is_long_away(s);
+	for (uint32_t i = 0; i < 3; i++) {
+		sim_site_boot(&s->sites[1]);
+		expect(s, 20 * SEC_NS, b_is_resyncing, "b is being brought up");
+		sim_run(s, (30 + 70 * i) * MS_NS, NULL);
+		sim_site_crash(&s->sites[1], i == 1 ? WORLD_CRASH_KILL : WORLD_CRASH_POWER,
+			       FOREVER);
+		expect_acks(s, 3 * SEC_NS, "at a alone");
+	}
+	sim_site_boot(&s->sites[1]);
+	expect(s, 60 * SEC_NS, sim_is_in_sync, "b is in sync again");
+	s->w->links[0][1].bytes_per_sec = 0;
+	sim_site_crash(&s->sites[0], WORLD_CRASH_POWER, FOREVER);
+	expect(s, 1300 * MS_NS, b_is_open, "b takes over");
+}
+
+/* The primary is lost while it brings b up: b, which is not in the in-sync set, must not open; what it has
+ * got stays and is used when the primary is back. */
+static void source_is_lost_in_mid_resync(struct sim *s)
+{
+	secondary_is_long_away(s);
+	sim_site_boot(&s->sites[1]);
+	for (uint32_t i = 0; i < 2; i++) {
+		expect(s, 20 * SEC_NS, b_is_resyncing, "b is being brought up");
+		sim_run(s, 100 * MS_NS, NULL);
+		sim_site_crash(&s->sites[0], WORLD_CRASH_POWER, FOREVER);
+		expect_no_acks(s, 3 * SEC_NS, "at b, which is not in the in-sync set");
+		if (!s->failed && !b_is_resyncing(s))
+			sim_fail(s, "b has thrown away what it had got");
+		sim_site_boot(&s->sites[0]);
+		expect_acks(s, 15 * SEC_NS, "at a, which is back");
+	}
+	s->w->links[0][1].bytes_per_sec = 0;
+	expect(s, 60 * SEC_NS, sim_is_in_sync, "b is in sync again");
+	if (!s->failed && counter_of(s, 1, CTR_REPL_COMPARES_RESUMED) == 0)
+		sim_fail(s, "b has never gone on with what it had got");
+}
+
+/* The link between the sites breaks again and again while the client writes the same places all the time:
+ * b gets there all the same, as what has come stays. */
+static void link_flaps_during_resync(struct sim *s)
+{
+	secondary_is_long_away(s);
+	sim_site_boot(&s->sites[1]);
+	for (uint32_t i = 0; i < 12 && !s->failed; i++) {
+		sim_run(s, 700 * MS_NS, NULL);
+		cut(s, 0, 1, true);
+		sim_run(s, 800 * MS_NS, NULL);
+		cut(s, 0, 1, false);
+	}
+	expect(s, 30 * SEC_NS, sim_is_in_sync, "b is in sync again");
 	s->w->links[0][1].bytes_per_sec = 0;
 	sim_site_crash(&s->sites[0], WORLD_CRASH_POWER, FOREVER);
 	expect(s, 1300 * MS_NS, b_is_open, "b takes over");
@@ -499,7 +585,11 @@ static const struct scenario scenarios[] = {
 	{"secondary-returns-and-joins", secondary_returns_and_joins, false},
 	{"failover-there-and-back", failover_there_and_back, false},
 	{"clean-stop-hands-over", clean_stop_hands_over, false},
-	{"full-copy-under-load", full_copy_under_load, false},
+	{"resync-under-load", resync_under_load, false},
+	{"full-copy-under-load", full_copy_under_load, false, .older = true},
+	{"target-is-lost-in-mid-resync", target_is_lost_in_mid_resync, false},
+	{"source-is-lost-in-mid-resync", source_is_lost_in_mid_resync, false},
+	{"link-flaps-during-resync", link_flaps_during_resync, false},
 	{"joiner-is-lost-with-its-add-on-the-way", joiner_is_lost_with_its_add_on_the_way, false},
 	{"planned-switchover", planned_switchover, false},
 	{"switchover-to-a-dying-site", switchover_to_a_dying_site, false},
@@ -544,6 +634,7 @@ static bool run_one(const struct scenario *x, uint64_t seed, uint32_t mutant)
 	assert(s != NULL);
 	s->kinds = counts;
 	sim_set_mutant(s, mutant);
+	s->features_off[0] = x->older ? REPL_FEATURE_COMPARE : 0;
 	sim_open(s, seed);
 	if (sim_setup(s, VOLUME_BYTES)) {
 		s->clients[s->client_count++] = client_new(s->w, &o);

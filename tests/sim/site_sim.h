@@ -129,6 +129,7 @@ struct sim {
 	uint32_t client_count;
 	struct prng prng;
 	uint32_t rules_mutant, repl_mutant, store_mutant;
+	uint64_t features_off[SIM_SITES]; /* of replication: an older version at that site */
 	struct store_opts store_opts;
 	uint64_t *kinds;
 	/* faults */

@@ -85,7 +85,8 @@ static void boot_site(struct sim_site *x, struct mailbox *inbox, struct mailbox 
 			       .inbox = inbox,
 			       .outbox = outbox,
 			       .rules_mutant = x->sim->rules_mutant,
-			       .repl_mutant = x->sim->repl_mutant};
+			       .repl_mutant = x->sim->repl_mutant,
+			       .repl_features_off = x->sim->features_off[x->id - 1]};
 	int rc;
 
 	so.store.mutant = x->sim->store_mutant;

@@ -86,11 +86,13 @@ static void peer_json(struct json *j, const Adm__Peer *p)
 		json_null(j, "durable_lsn");
 	json_number(j, "lag_bytes", p->lag_bytes);
 	json_real(j, "lag_seconds", p->lag_seconds);
-	json_time(j, "newest_time", p->newest_time_ns);
 	json_object(j, "resync");
 	json_number(j, "bytes_left", p->resync_bytes_left);
 	json_real(j, "eta_seconds", p->resync_eta_seconds);
+	if (p->resync_rung[0] != '\0')
+		json_text(j, "rung", p->resync_rung);
 	json_close_object(j);
+	json_time(j, "newest_time", p->newest_time_ns);
 	json_number(j, "hold_down_ms", p->hold_down_ms);
 	json_null(j, "last_verified");
 	json_close_object(j);

@@ -42,8 +42,8 @@ struct group_status *fake_group_add(struct fake_rooms *f, const char *name)
 	g->isr_mask = g->ack_mask = 1u << 1 | 1u << 2;
 	g->min_isr = 1;
 	g->peer_count = 1;
-	g->peers[0] =
-		(struct group_peer_status){.site = 2, .state = "streaming", .durable_known = true};
+	g->peers[0] = (struct group_peer_status){
+		.site = 2, .state = "streaming", .resync_rung = "", .durable_known = true};
 	snprintf(g->guarantee, sizeof(g->guarantee),
 		 "an acknowledged write is on stable storage at east and west");
 	return g;

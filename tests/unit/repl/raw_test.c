@@ -437,7 +437,7 @@ START_TEST(commit_is_the_smaller_of_told_and_durable)
 END_TEST
 
 /* FULL, one block, BASE_END beyond what is committed: no switch before the records are there. */
-START_TEST(the_switch_waits_for_the_records_that_cover_the_base)
+static void switch_at_its_time(uint32_t mutant)
 {
 	struct frame_full *full = calloc(1, sizeof(*full));
 	uint8_t *bytes = malloc(FRAME_FULL_BYTES_MAX), head[FRAME_BASE_BYTES_MAX];
@@ -450,7 +450,7 @@ START_TEST(the_switch_waits_for_the_records_that_cover_the_base)
 	struct buf *b;
 	struct raw r;
 
-	raw_attached(&r, 0);
+	raw_attached(&r, mutant);
 	replica_create(r.made, &r.group, "g", fake_arm_env(r.env, &w));
 	ck_assert_int_eq(fake_wait(r.f, &w), 0);
 	made = fake_replica(r.made, &r.group);
@@ -485,7 +485,7 @@ START_TEST(the_switch_waits_for_the_records_that_cover_the_base)
 	ck_assert_int_eq(
 		conn_send(r.conns[FRAME_CONN_BULK], &h, head, frame_number_encode(head, 4096)), 0);
 	fake_run_for(r.f, 200 * MS_NS);
-	ck_assert_ptr_null(fake_replica(r.store, &r.group)); /* not yet */
+	ck_assert_int_eq(fake_replica(r.store, &r.group) != NULL, mutant != 0); /* not yet */
 
 	h = raw_header(&r, FRAME_RECORD);
 	h.lsn = late->view.end;
@@ -501,6 +501,17 @@ START_TEST(the_switch_waits_for_the_records_that_cover_the_base)
 	free(full);
 	free(bytes);
 	raw_close(&r);
+}
+
+START_TEST(the_switch_waits_for_the_records_that_cover_the_base)
+{
+	switch_at_its_time(REPL_MUTANT_NONE);
+}
+END_TEST
+
+START_TEST(the_mutant_that_switches_early_does)
+{
+	switch_at_its_time(REPL_MUTANT_SWITCH_EARLY);
 }
 END_TEST
 
@@ -526,6 +537,7 @@ int main(void)
 	tcase_add_test(t, frames_of_another_pair_session_end_it);
 	tcase_add_test(t, commit_is_the_smaller_of_told_and_durable);
 	tcase_add_test(t, the_switch_waits_for_the_records_that_cover_the_base);
+	tcase_add_test(t, the_mutant_that_switches_early_does);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
