@@ -166,6 +166,8 @@ static void follower_step(struct op *op)
 		follower_progress(f);
 	}
 	if (f->phase == FOLLOWER_ENDED && f->closing && follower_is_quiet(f)) {
+		if (store_room(f->store) == STORE_ROOM_LITTLE)
+			f->spoiled = true; /* what is half done gives its room back */
 		if (f->staged && f->compares && !f->spoiled) { /* G4 */
 			replica_fold_cap(f->replica, (struct lsn){UINT64_MAX});
 			f->staged = false;

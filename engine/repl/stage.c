@@ -11,7 +11,7 @@
  *                  source.c): below it the copy is no consistent point.
  *              G3  While the switch is in flight nothing is appended, committed or imported.
  *              G4  A staging replica that compares outlives its follower, unless it was the reason why
- *                  that failed: the next one begins with it (walk.c K5).  One per group; it goes when
+ *                  that failed, or the store is nearly full: the next one begins with it (walk.c K5).  One per group; it goes when
  *                  the group opens here (volume), follows from its journal, or is deleted.  A crash
  *                  of this site drops it (store O2): what was imported since the last checkpoint may be in
  *                  place of what that knows.  Then the next one begins with the visible replica.

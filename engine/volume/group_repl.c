@@ -9,7 +9,8 @@
  *              J11 Whoever is not the other site of the pair gets records up to the commit LSN only.
  * Ownership.   sources, fetch_source and follower are the group's.
  * Failure.     Any session may end at any time; the next step opens another.
- * Limits.      One follower and REPL_PEERS_MAX sources per group; a refused follower tries again after 100 ms.
+ * Limits.      One follower and REPL_PEERS_MAX sources per group; a refused follower tries again after 100 ms,
+ *              one without room after 10 s.
  */
 #include <string.h>
 
@@ -19,6 +20,7 @@
 
 #define W_CLOSE 4u
 #define FOLLOW_RETRY_MS 100u
+#define FOLLOW_FULL_MS 10000u /* room does not come by itself in a moment */
 #define TAIL_AGAIN_MS 50u
 #define BASE_WAIT_MS 3000u /* for the base of a clone, before it is copied whole */
 
@@ -400,7 +402,8 @@ static void group_follower_progress(struct group *g)
 			 err_text(fs.rc));
 	if (g->follower_fetches)
 		g->tail = fs.state == REPL_DONE ? RULES_TAIL_DONE : RULES_TAIL_NONE;
-	g->follow_next.v = clock_now(g->c->env->clock).v + FOLLOW_RETRY_MS * MS_NS;
+	g->follow_next.v = clock_now(g->c->env->clock).v +
+			   (fs.rc == -ERR_FULL ? FOLLOW_FULL_MS : FOLLOW_RETRY_MS) * MS_NS;
 	group_close_follower(g);
 	g->follower_fetches = false;
 }

@@ -83,6 +83,20 @@ static void act_switch(struct rb *b)
 	fake_run_for(b->f, SEC_NS);
 }
 
+/* The same with what a comparison does: trees shared with the visible replica, imported over. */
+static void act_switch_own(struct rb *b)
+{
+	struct fake_wait wait;
+
+	if (stage_bench_own(b) < 0)
+		return;
+	replica_stage_switch(b->store, &b->group, fake_arm(b->f, &wait));
+	if (fake_wait(b->f, &wait) < 0)
+		return;
+	b->r = replica_find(b->store, &b->group);
+	fake_run_for(b->f, SEC_NS);
+}
+
 /* A file grows by two segments: it is enlarged, written, and a checkpoint counts it. */
 static void act_grow(struct rb *b)
 {
@@ -211,6 +225,18 @@ START_TEST(failure_of_every_io_of_a_full_copy_and_its_switch)
 }
 END_TEST
 
+START_TEST(crash_at_every_io_of_a_comparison_and_its_switch)
+{
+	crash_everywhere(act_switch_own);
+}
+END_TEST
+
+START_TEST(failure_of_every_io_of_a_comparison_and_its_switch)
+{
+	fail_everywhere(act_switch_own);
+}
+END_TEST
+
 START_TEST(crash_at_every_io_of_growing)
 {
 	crash_everywhere(act_grow);
@@ -289,6 +315,8 @@ int main(void)
 	tcase_add_test(c, failure_of_every_io_of_create_and_delete);
 	tcase_add_test(c, crash_at_every_io_of_a_full_copy_and_its_switch);
 	tcase_add_test(c, failure_of_every_io_of_a_full_copy_and_its_switch);
+	tcase_add_test(c, crash_at_every_io_of_a_comparison_and_its_switch);
+	tcase_add_test(c, failure_of_every_io_of_a_comparison_and_its_switch);
 	tcase_add_test(c, crash_at_every_io_of_growing);
 	tcase_add_test(c, failure_of_every_io_of_growing);
 	tcase_add_test(c, crash_at_every_io_of_opening);

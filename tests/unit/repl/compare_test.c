@@ -290,6 +290,114 @@ START_TEST(a_block_with_the_same_checksum_is_not_taken_for_the_same)
 }
 END_TEST
 
+static void append_other(struct duo *d, struct replica *r, struct record_spec *spec,
+			 struct record *rec)
+{
+	struct replica_status st;
+	struct fake_wait w;
+
+	replica_status(r, &st);
+	spec->group.b[0] = 77;
+	spec->epoch = (struct epoch){1, 1, 1};
+	spec->begin = st.tail;
+	spec->prev_chain = st.tail_chain;
+	record_seal(rec, spec);
+	ck_assert_int_eq(replica_append(r, rec, fake_arm_env(d->b.env, &w)), 0);
+	ck_assert_int_eq(fake_wait(d->f, &w), 0);
+	record_unref(&rec);
+	replica_status(r, &st);
+	ck_assert_int_eq(replica_commit(r, st.durable), 0);
+}
+
+/* Another group at b that takes up so many MiB. */
+static void fill(struct duo *d, uint32_t mib)
+{
+	struct uuid other = {{77}};
+	struct record_volume body = {
+		.op = RECORD_VOLUME_CREATE, .bytes = 64u << 20, .block_bytes = 4096, .name = "f"};
+	uint8_t bytes[RECORD_BODY_BYTES_MAX];
+	struct record_spec volume = {.type = RECORD_VOLUME, .body = bytes};
+	struct fake_wait w;
+	struct replica *r;
+
+	replica_create(d->b.store, &other, "other", fake_arm_env(d->b.env, &w));
+	ck_assert_int_eq(fake_wait(d->f, &w), 0);
+	r = replica_find(d->b.store, &other);
+	body.uuid.b[0] = 78;
+	volume.body_bytes = record_volume_encode(&body, bytes);
+	append_other(d, r, &volume, record_take(replica_records(r), d->b.env->bufs));
+	for (uint32_t i = 0; i < mib * 4; i++) {
+		struct record_extent e = {.block = i * 64, .count = 64};
+		struct record *rec = record_take(replica_records(r), d->b.env->bufs);
+		struct buf *b = buf_take(d->b.env->bufs, 64 * BLOCK_BYTES);
+		uint32_t crcs[64];
+		struct record_spec spec = {.type = RECORD_WRITE,
+					   .extents = &e,
+					   .extent_count = 1,
+					   .crcs = crcs,
+					   .payload_blocks = 64};
+
+		memset(b->data, (int)i + 1, 64 * BLOCK_BYTES);
+		for (uint32_t k = 0; k < 64; k++)
+			crcs[k] = crc32c(b->data, BLOCK_BYTES);
+		record_add_payload(rec, b, b->data, 64);
+		buf_unref(&b);
+		append_other(d, r, &spec, rec);
+	}
+	replica_fold(r, fake_arm_env(d->b.env, &w));
+	ck_assert_int_eq(fake_wait(d->f, &w), 0);
+}
+
+static bool is_failed(void *ctx)
+{
+	struct duo *d = ctx;
+
+	return state(d) == REPL_FAILED;
+}
+
+/* b's store is smaller and cannot hold its own content and all that differs: it says so, keeps its consistent
+ * point, gives the room back, and a is not concerned.  With less to copy it gets there. */
+START_TEST(no_room_at_the_target_costs_nothing_else)
+{
+	uint64_t before[BLOCKS];
+	struct store_status st, st2;
+	struct duo d;
+
+	begin(&d, 9, &(struct duo_setup){.b_disk_bytes = 96ull << 20});
+	fill(&d, 8);
+	memcpy(before, d.values, sizeof(before));
+	run(&d, 2000);
+	store_status(d.b.store, &st);
+	for (uint64_t at = 0; at < HOT; at += 100)
+		write_value(&d, at, 100, ++d.next_value);
+	outlast(&d);
+	follow(&d);
+	ck_assert(fake_run_until(d.f, 60 * SEC_NS, is_failed, &d));
+	ck_assert_int_eq(status(&d).rc, -ERR_FULL);
+	unfollow(&d);
+	run(&d, 5000);
+	ck_assert_ptr_null(replica_staging(d.b.store, &d.group));
+	store_status(d.b.store, &st2);
+	ck_assert_uint_ge(st2.free_bytes + (2u << 20), st.free_bytes);
+	ck_assert(!store_is_failed(d.b.store));
+	for (uint64_t at = 0; at < BLOCKS; at++) { /* P3 */
+		uint64_t now = d.values[at];
+
+		d.values[at] = before[at];
+		before[at] = now;
+	}
+	ck_assert(blocks_equal(&d, &d.b));
+	memcpy(d.values, before, sizeof(before));
+	for (uint64_t at = 400; at < HOT; at += 100)
+		write_value(&d, at, 100, 0);
+	outlast(&d);
+	follow(&d);
+	wait_streaming(&d);
+	check_equal(&d);
+	duo_close(&d);
+}
+END_TEST
+
 static bool right_with(uint32_t seed, uint32_t repl_mutant, uint32_t store_mutant)
 {
 	struct duo_setup setup = {.repl_mutant = repl_mutant, .store_mutant = store_mutant};
@@ -337,6 +445,7 @@ int main(void)
 	tcase_add_test(t, a_kept_copy_goes_when_the_journal_is_enough);
 	tcase_add_test(t, an_older_source_sends_everything);
 	tcase_add_test(t, a_block_with_the_same_checksum_is_not_taken_for_the_same);
+	tcase_add_test(t, no_room_at_the_target_costs_nothing_else);
 	tcase_add_test(t, seeded_bugs_are_noticed);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);

@@ -222,7 +222,10 @@ void duo_open_with(struct duo *d, uint64_t seed, const struct duo_setup *setup)
 	env_b = fake_node_new(d->f, "b");
 	snprintf(d->f->node->name, sizeof(d->f->node->name), "a");
 	site_open(d, &d->a, d->f->env, d->f->sim_disk, 1);
-	site_open(d, &d->b, env_b, sim_disk_new(d->f->world->nodes[1], "disk", DISK_BYTES), 2);
+	site_open(d, &d->b, env_b,
+		  sim_disk_new(d->f->world->nodes[1], "disk",
+			       setup->b_disk_bytes != 0 ? setup->b_disk_bytes : DISK_BYTES),
+		  2);
 	ck_assert(fake_run_until(d->f, 20 * SEC_NS, is_up, d));
 	replica_create(d->a.store, &d->group, "g", fake_arm_env(d->a.env, &w));
 	ck_assert_int_eq(fake_wait(d->f, &w), 0);

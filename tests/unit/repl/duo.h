@@ -14,6 +14,7 @@
 struct duo_setup {
 	uint32_t repl_mutant, store_mutant; /* of both sites */
 	uint64_t a_features_off;
+	uint64_t b_disk_bytes; /* 0: as a's */
 };
 
 struct site {

@@ -734,3 +734,8 @@ void replica_fold(struct replica *r, struct completion *done)
 {
 	completion_fire(done, 0);
 }
+
+enum store_room store_room(const struct store *s)
+{
+	return STORE_ROOM_OK;
+}

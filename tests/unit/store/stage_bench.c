@@ -25,7 +25,7 @@ static int piece_end(struct rb *b, struct piece *p)
 }
 
 static int piece_copy(struct rb *b, struct replica *staging, struct piece *p, uint32_t volume,
-		      uint32_t at)
+		      uint32_t at, bool over)
 {
 	uint32_t n = PIECE < RB_BLOCKS - at ? PIECE : RB_BLOCKS - at;
 	struct replica_read rd = {
@@ -40,19 +40,23 @@ static int piece_copy(struct rb *b, struct replica *staging, struct piece *p, ui
 	rc = fake_wait(b->f, &wait);
 	if (rc < 0)
 		return rc;
-	p->im = (struct replica_import){
-		.volume = volume, .block = at, .count = n, .data = p->data, .crcs = p->crcs};
+	p->im = (struct replica_import){.volume = volume,
+					.block = at,
+					.count = n,
+					.over = over,
+					.data = p->data,
+					.crcs = p->crcs};
 	fake_arm_on(b->f->env, &p->wait, &p->im.done);
 	replica_stage_import(staging, &p->im);
 	p->busy = true;
 	return 0;
 }
 
-static int begin(struct rb *b, struct replica **ret_staging)
+static int begin(struct rb *b, bool own, struct replica **ret_staging)
 {
 	static struct replica_volume volumes[VOLUMES_MAX];
 	static struct epoch_entry epochs[EPOCHS_MAX];
-	struct replica_stage_spec spec = {.volumes = volumes, .epochs = epochs};
+	struct replica_stage_spec spec = {.volumes = volumes, .epochs = epochs, .from_own = own};
 	struct replica_status st;
 	struct fake_wait wait;
 
@@ -67,12 +71,12 @@ static int begin(struct rb *b, struct replica **ret_staging)
 	return fake_wait(b->f, &wait);
 }
 
-int stage_bench_copy(struct rb *b)
+static int copy(struct rb *b, bool own, uint32_t step)
 {
 	static struct piece pieces[DEPTH];
 	struct replica *staging = NULL;
 	uint32_t next = 0;
-	int rc = begin(b, &staging);
+	int rc = begin(b, own, &staging);
 
 	for (uint32_t i = 0; i < DEPTH; i++) {
 		pieces[i].busy = false;
@@ -80,12 +84,24 @@ int stage_bench_copy(struct rb *b)
 			pieces[i].data = aligned_alloc(BLOCK_BYTES, PIECE * BLOCK_BYTES);
 	}
 	for (uint32_t v = 0; v < RB_VOLUMES; v++)
-		for (uint32_t at = 0; at < RB_BLOCKS && rc == 0; at += PIECE)
-			rc = piece_copy(b, staging, &pieces[next++ % DEPTH], v, at);
+		for (uint32_t at = 0; at < RB_BLOCKS && rc == 0; at += PIECE * step)
+			rc = piece_copy(b, staging, &pieces[next++ % DEPTH], v, at, own);
 	for (uint32_t i = 0; i < DEPTH; i++) {
 		int ended = piece_end(b, &pieces[i]);
 
 		rc = rc < 0 ? rc : ended;
 	}
 	return rc;
+}
+
+int stage_bench_copy(struct rb *b)
+{
+	return copy(b, false, 1);
+}
+
+int stage_bench_own(struct rb *b)
+{
+	int rc = copy(b, true, 3);
+
+	return rc < 0 ? rc : copy(b, true, 2);
 }

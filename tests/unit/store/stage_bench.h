@@ -8,5 +8,7 @@
 /* Begin at commit and import every block; several imports in flight.  0, or the first failure
  * (-ERR_TIMEOUT when the disk stopped). */
 int stage_bench_copy(struct rb *b);
+/* Begin with the own trees, import parts over them; begin with what that has got, import other parts. */
+int stage_bench_own(struct rb *b);
 
 #endif
