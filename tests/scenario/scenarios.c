@@ -24,6 +24,7 @@ struct scenario {
 	void (*act)(struct sim *s);
 	bool alone; /* one site stays out: an operator must decide */
 	bool older; /* a is of a version that sends full copies only */
+	bool third; /* c is there, distant and async */
 };
 
 /* --- words of the scripts --- */
@@ -567,6 +568,94 @@ static void primary_restarts_with_a_rotten_tail(struct sim *s)
 	expect_acks(s, 15 * SEC_NS, "after the restart");
 }
 
+/* --- three sites: c is async and 60 ms away --- */
+
+static uint64_t tail_of(struct sim *s, uint32_t site)
+{
+	struct replica *r = sim_site_replica(&s->sites[site]);
+	struct replica_status st = {0};
+
+	if (r != NULL)
+		replica_status(r, &st);
+	return st.tail.v;
+}
+
+/* A write of now is at c within a second. */
+static bool c_has_what_was(struct sim *s)
+{
+	return tail_of(s, SIM_THIRD) >= s->acked_before;
+}
+
+static void expect_stream(struct sim *s, uint64_t ns, const char *when)
+{
+	s->acked_before = s->acked.v;
+	if (!sim_run(s, ns, c_has_what_was))
+		sim_fail(s, "the async site does not get what was written within %llu ms %s",
+			 (unsigned long long)(ns / MS_NS), when);
+}
+
+static void cut_c(struct sim *s, bool on)
+{
+	cut(s, 0, SIM_THIRD, on);
+	cut(s, 1, SIM_THIRD, on);
+}
+
+/* Frozen, cut off, gone: no write waits for it. */
+static void async_site_is_away(struct sim *s)
+{
+	expect_stream(s, SEC_NS, "at the beginning");
+	world_pause(s->sites[SIM_THIRD].node, false);
+	sim_run(s, 5 * SEC_NS, NULL);
+	expect_gap(s, 0, 100 * MS_NS);
+	world_resume(s->sites[SIM_THIRD].node);
+	expect_stream(s, 6 * SEC_NS, "after it thawed");
+	cut_c(s, true);
+	sim_run(s, 5 * SEC_NS, NULL);
+	cut_c(s, false);
+	expect_stream(s, 8 * SEC_NS, "after the path was mended");
+	sim_site_crash(&s->sites[SIM_THIRD], WORLD_CRASH_POWER, 3 * SEC_NS);
+	expect_stream(s, 12 * SEC_NS, "after its power came back");
+	expect_gap(s, 0, 100 * MS_NS);
+	if (isr_count(s) != 2)
+		sim_fail(s, "the pair is no longer in sync");
+}
+
+/* Long enough away that the journal is gone, though the primary's is not full. */
+static void async_site_is_away_for_long(struct sim *s)
+{
+	sim_site_crash(&s->sites[SIM_THIRD], WORLD_CRASH_POWER, FOREVER);
+	sim_run(s, 40 * SEC_NS, NULL);
+	expect_gap(s, 0, 300 * MS_NS);
+	sim_site_boot(&s->sites[SIM_THIRD]);
+	expect_stream(s, 60 * SEC_NS, "after it was away for long");
+}
+
+/* A dies, B goes on to C from what they have in common. */
+static void failover_with_an_async_site(struct sim *s)
+{
+	uint64_t base;
+
+	expect_stream(s, SEC_NS, "at the beginning");
+	sim_site_crash(&s->sites[0], WORLD_CRASH_KILL, FOREVER);
+	expect(s, 1300 * MS_NS, b_is_open, "b takes over");
+	expect_acks(s, 4 * SEC_NS, "at b");
+	base = s->sites[1].engine->env.counters->v[CTR_REPL_BASE_BYTES];
+	expect_stream(s, 3 * SEC_NS, "from b");
+	if (s->sites[1].engine->env.counters->v[CTR_REPL_BASE_BYTES] != base)
+		sim_fail(s, "b copied to c, which had all but the newest writes");
+}
+
+/* The secondary restarts while the async site follows, and the other way round. */
+static void secondary_restarts_beside_an_async_site(struct sim *s)
+{
+	sim_site_crash(&s->sites[1], WORLD_CRASH_KILL, 500 * MS_NS);
+	expect_acks(s, 3 * SEC_NS, "while b restarts");
+	expect_stream(s, SEC_NS, "while b restarts");
+	sim_site_crash(&s->sites[SIM_THIRD], WORLD_CRASH_KILL, 500 * MS_NS);
+	expect(s, 8 * SEC_NS, sim_is_in_sync, "b is in sync again");
+	expect_stream(s, 6 * SEC_NS, "after both restarted");
+}
+
 static const struct scenario scenarios[] = {
 	{"witness-dies", witness_dies, false},
 	{"primary-dies", primary_dies, false},
@@ -597,6 +686,11 @@ static const struct scenario scenarios[] = {
 	{"switchover-without-a-quorum", switchover_without_a_quorum, false},
 	{"failover-by-hand-to-an-in-sync-site", failover_by_hand_to_an_in_sync_site, false},
 	{"deposed-with-io-in-flight", deposed_with_io_in_flight, false},
+	{"async-site-is-away", async_site_is_away, .third = true},
+	{"async-site-is-away-for-long", async_site_is_away_for_long, .third = true},
+	{"failover-with-an-async-site", failover_with_an_async_site, .third = true},
+	{"secondary-restarts-beside-an-async-site", secondary_restarts_beside_an_async_site,
+	 .third = true},
 	/* a's history ends in a record that cannot be read: it stops by J7, nothing is cut */
 	{"primary-restarts-with-a-rotten-tail", primary_restarts_with_a_rotten_tail, true},
 };
@@ -635,6 +729,10 @@ static bool run_one(const struct scenario *x, uint64_t seed, uint32_t mutant)
 	s->kinds = counts;
 	sim_set_mutant(s, mutant);
 	s->features_off[0] = x->older ? REPL_FEATURE_COMPARE : 0;
+	if (x->third) {
+		sim_third_choose(s, seed);
+		s->has_third = true;
+	}
 	sim_open(s, seed);
 	if (sim_setup(s, VOLUME_BYTES)) {
 		s->clients[s->client_count++] = client_new(s->w, &o);
@@ -649,6 +747,9 @@ static bool run_one(const struct scenario *x, uint64_t seed, uint32_t mutant)
 				expect(s, 20 * SEC_NS, sim_is_in_sync, "in sync after healing");
 			client_verify(client_of(s));
 			expect(s, 30 * SEC_NS, verified, "everything is read back");
+			client_quiesce(client_of(s));
+			sim_third_audit(s, VOLUME_BYTES);
+			sim_third_expect_caught_up(s, "at the end");
 		}
 	}
 	ok = !s->failed;

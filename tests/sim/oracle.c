@@ -356,6 +356,86 @@ bool oracle_content_check(struct oracle *o, uint64_t now, uint64_t off, uint64_t
 	return content_check(o, now, now, off, bytes, data);
 }
 
+/* Whole sectors that a write surely changes (O5). */
+static void write_span(const struct write *w, bool surely, uint64_t *ret_begin, uint64_t *ret_end)
+{
+	*ret_begin = w->off / ORACLE_SECTOR;
+	*ret_end = (w->off + w->bytes) / ORACLE_SECTOR;
+	if (!surely || w->kind != ORACLE_TRIM)
+		return;
+	*ret_begin = ((w->off + 4095) & ~4095ull) / ORACLE_SECTOR;
+	*ret_end = ((w->off + w->bytes) & ~4095ull) / ORACLE_SECTOR;
+}
+
+/* Per sector: the begin of the newest write that is surely in the prefix, and the latest end of a write that
+ * would make it zero. */
+struct prefix {
+	uint64_t *begun, *zero_ended;
+	uint32_t *found;
+};
+
+static void prefix_fill(const struct oracle *o, const struct prefix *p, uint64_t newest)
+{
+	for (uint32_t id = 1; id < o->write_count; id++) {
+		const struct write *w = &o->writes[id];
+		uint64_t begin, end;
+
+		write_span(w, true, &begin, &end);
+		for (uint64_t s = begin; s < end && w->state == WRITE_ACKED && w->ended <= newest;
+		     s++)
+			if (w->begun > p->begun[s])
+				p->begun[s] = w->begun;
+		write_span(w, false, &begin, &end);
+		for (uint64_t s = begin; s < end && w->kind != ORACLE_DATA; s++)
+			if (w->ended > p->zero_ended[s])
+				p->zero_ended[s] = w->ended;
+	}
+}
+
+static bool prefix_sector(struct oracle *o, const struct prefix *p, uint64_t s)
+{
+	uint32_t id = p->found[s];
+	uint64_t ended = id == UINT32_MAX - 1 ? p->zero_ended[s] : 0;
+
+	if (id == UINT32_MAX) {
+		error_set(o, s, "neither any write's content nor zero", id);
+		return false;
+	}
+	if (id != UINT32_MAX - 1)
+		ended = o->writes[id].ended;
+	if (p->begun[s] == 0 || ended > p->begun[s])
+		return true;
+	error_set(o, s, "a write is missing that was acknowledged before a newer one here began",
+		  id);
+	return false;
+}
+
+bool oracle_prefix_check(struct oracle *o, uint64_t bytes, const void *data)
+{
+	uint64_t sectors = bytes / ORACLE_SECTOR, newest = 0;
+	struct prefix p = {.begun = calloc(sectors, sizeof(uint64_t)),
+			   .zero_ended = calloc(sectors, sizeof(uint64_t)),
+			   .found = calloc(sectors, sizeof(uint32_t))};
+	bool ok = true;
+
+	assert(sectors == o->sectors && p.begun != NULL && p.zero_ended != NULL && p.found != NULL);
+	for (uint64_t s = 0; s < sectors; s++) {
+		uint64_t words[ORACLE_SECTOR / 8];
+
+		memcpy(words, (const uint8_t *)data + s * ORACLE_SECTOR, ORACLE_SECTOR);
+		p.found[s] = sector_identify(s, words, o->write_count);
+		if (p.found[s] < UINT32_MAX - 1 && o->writes[p.found[s]].begun > newest)
+			newest = o->writes[p.found[s]].begun;
+	}
+	prefix_fill(o, &p, newest);
+	for (uint64_t s = 0; s < sectors && ok; s++)
+		ok = prefix_sector(o, &p, s);
+	free(p.begun);
+	free(p.zero_ended);
+	free(p.found);
+	return ok;
+}
+
 const char *oracle_error(const struct oracle *o)
 {
 	return o->error;

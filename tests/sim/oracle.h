@@ -47,6 +47,9 @@ MUST_CHECK bool oracle_read_check(struct oracle *o, uint32_t read, uint64_t now,
 /* The same for content got without a read of its own: what is possible at this moment. */
 MUST_CHECK bool oracle_content_check(struct oracle *o, uint64_t now, uint64_t off, uint64_t bytes,
 				     const void *data);
+/* Is this content of the whole volume what it was at some moment of its history?  In it, whatever was
+ * acknowledged before the newest write in it began has taken effect.  Changes nothing. */
+MUST_CHECK bool oracle_prefix_check(struct oracle *o, uint64_t bytes, const void *data);
 const char *oracle_error(const struct oracle *o);
 
 struct oracle_stats {

@@ -135,6 +135,69 @@ START_TEST(zero_write_reads_as_zero_only)
 }
 END_TEST
 
+static uint8_t volume[BYTES];
+
+static void put(const struct oracle *o, uint32_t id, uint64_t off)
+{
+	oracle_fill(o, id, volume + off);
+}
+
+START_TEST(a_prefix_has_all_that_was_acked_before_its_newest_write)
+{
+	struct oracle *o = oracle_new(BYTES);
+	uint32_t a = oracle_write_begin(o, 1, ORACLE_DATA, 0, 512), b, c;
+
+	memset(volume, 0, sizeof(volume));
+	oracle_write_acked(o, a, 2);
+	b = oracle_write_begin(o, 3, ORACLE_DATA, 4096, 512);
+	c = oracle_write_begin(o, 4, ORACLE_DATA, 0, 512);
+	ck_assert(oracle_prefix_check(o, BYTES, volume)); /* nothing yet */
+	put(o, b, 4096);
+	ck_assert(!oracle_prefix_check(o, BYTES, volume)); /* b without a */
+	put(o, a, 0);
+	ck_assert(oracle_prefix_check(o, BYTES, volume));
+	put(o, c, 0); /* c may be before b, or after */
+	ck_assert(oracle_prefix_check(o, BYTES, volume));
+	oracle_write_acked(o, b, 5);
+	oracle_write_acked(o, c, 6);
+	a = oracle_write_begin(o, 7, ORACLE_DATA, 8192, 512);
+	put(o, a, 8192);
+	ck_assert(oracle_prefix_check(o, BYTES, volume));
+	memset(volume + 4096, 0, 512); /* b is gone again */
+	ck_assert(!oracle_prefix_check(o, BYTES, volume));
+	volume[4096] = 7;
+	ck_assert(!oracle_prefix_check(o, BYTES, volume));
+	oracle_free(&o);
+}
+END_TEST
+
+START_TEST(a_prefix_with_trims_and_unanswered_writes)
+{
+	struct oracle *o = oracle_new(BYTES);
+	uint32_t a = oracle_write_begin(o, 1, ORACLE_DATA, 0, 8192), t, d, e;
+
+	memset(volume, 0, sizeof(volume));
+	oracle_write_acked(o, a, 2);
+	t = oracle_write_begin(o, 3, ORACLE_TRIM, 0, 4096);
+	oracle_write_acked(o, t, 4);
+	d = oracle_write_begin(o, 5, ORACLE_DATA, 65536, 512);
+	put(o, d, 65536);
+	put(o, a, 0);
+	ck_assert(!oracle_prefix_check(o, BYTES, volume)); /* the trim is missing */
+	memset(volume, 0, 4096);
+	ck_assert(oracle_prefix_check(o, BYTES, volume));
+	oracle_write_dead(o, d, 6);
+	e = oracle_write_begin(o, 7, ORACLE_DATA, 65536, 512);
+	oracle_write_acked(o, e, 8);
+	t = oracle_write_begin(o, 9, ORACLE_DATA, 131072, 512);
+	put(o, t, 131072);
+	ck_assert(!oracle_prefix_check(o, BYTES, volume)); /* d instead of e */
+	put(o, e, 65536);
+	ck_assert(oracle_prefix_check(o, BYTES, volume));
+	oracle_free(&o);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("oracle");
@@ -150,6 +213,8 @@ int main(void)
 	tcase_add_test(c, torn_or_foreign_sector_is_found);
 	tcase_add_test(c, trim_clears_whole_blocks_and_leaves_edges_open);
 	tcase_add_test(c, zero_write_reads_as_zero_only);
+	tcase_add_test(c, a_prefix_has_all_that_was_acked_before_its_newest_write);
+	tcase_add_test(c, a_prefix_with_trims_and_unanswered_writes);
 	suite_add_tcase(s, c);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);

@@ -216,8 +216,8 @@ void sim_check(struct world *w, void *ctx)
 	if (s->checked_stamp == w->stamp || s->failed)
 		return;
 	s->checked_stamp = w->stamp;
-	for (uint32_t i = 0; i < SIM_SITES; i++) {
-		if (!s->sites[i].disk->faults.stopped)
+	for (uint32_t i = 0; i < SIM_NODES; i++) {
+		if (s->sites[i].disk == NULL || !s->sites[i].disk->faults.stopped)
 			continue;
 		/* What it learnt in this very step counts: its floor may be on the disk already. */
 		if (s->group_known && sim_site_serving(&s->sites[i]))
@@ -230,16 +230,18 @@ void sim_check(struct world *w, void *ctx)
 	}
 	if (!s->group_known)
 		return;
-	for (uint32_t i = 0; i < SIM_SITES; i++) {
-		if (sim_site_serving(&s->sites[i]))
+	for (uint32_t i = 0; i < SIM_NODES; i++) {
+		if (s->sites[i].engine != NULL && sim_site_serving(&s->sites[i]))
 			check_view(&s->sites[i]);
 	}
-	for (uint32_t i = 0; i < SIM_SITES; i++) {
-		if (sim_site_serving(&s->sites[i]))
+	for (uint32_t i = 0; i < SIM_NODES; i++) {
+		if (s->sites[i].engine != NULL && sim_site_serving(&s->sites[i]))
 			check_floor(&s->sites[i]);
 	}
 	check_serving(s);
 	check_isr_holds(s);
+	if (s->has_third)
+		sim_third_check(s);
 }
 
 bool sim_is_in_sync(struct sim *s)

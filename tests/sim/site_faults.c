@@ -314,6 +314,7 @@ void sim_faults_tick(struct sim *s)
 void sim_faults_heal(struct sim *s)
 {
 	s->faults_on = false;
+	sim_third_heal(s);
 	for (uint32_t i = 0; i < SIM_FAULTS_MAX; i++) {
 		if (s->faults[i].active)
 			fault_end(s, &s->faults[i]);

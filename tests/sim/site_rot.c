@@ -104,18 +104,23 @@ static void rot_here(struct sim *s, struct sim_site *x, const struct rot *rots, 
 static void rot_everywhere(struct sim *s, struct sim_site *x, const struct rot *rot)
 {
 	struct sim_site *y = &s->sites[x == &s->sites[0] ? 1 : 0];
-	struct rot other;
+	struct sim_site *c = &s->sites[SIM_THIRD];
+	struct rot other, distant = {.off = 0};
 
-	if (!home_of(y, rot->block, &other))
+	if (!home_of(y, rot->block, &other) || (s->has_third && !home_of(c, rot->block, &distant)))
 		return;
 	sim_disk_flip(x->disk, rot->off + 9, 1);
 	sim_disk_flip(y->disk, other.off + 9, 1);
+	if (s->has_third)
+		sim_disk_flip(c->disk, distant.off + 9, 1);
 	if (read_block(s, x, rot) == 0 && !s->failed)
 		sim_fail(s, "P4: %s read a block that is bad everywhere", x->name);
 	if (s->failed)
 		return;
 	sim_disk_flip(x->disk, rot->off + 9, 1);
 	sim_disk_flip(y->disk, other.off + 9, 1);
+	if (s->has_third)
+		sim_disk_flip(c->disk, distant.off + 9, 1);
 	s->kinds[SIM_REFUSED]++;
 }
 

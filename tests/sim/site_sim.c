@@ -60,6 +60,10 @@ static struct runner_kind kinds[SIM_KINDS] = {
 	[SIM_DIGESTS_EQUAL] = {"digests equal", 0, true},
 	[SIM_REPAIRED] = {"rotten blocks repaired", 0, true},
 	[SIM_REFUSED] = {"blocks rotten everywhere, refused", 0, true},
+	[SIM_THIRD_SEEDS] = {"seeds with a distant async site", 0, true},
+	[SIM_THIRD_FAULTS] = {"  faults at it", 0, true},
+	[SIM_THIRD_AUDITS] = {"  prefixes checked", 0, true},
+	[SIM_THIRD_CAUGHT_UP] = {"  catch-ups", 0, true},
 };
 
 static void make_clients(struct sim *s, uint64_t seed)
@@ -198,14 +202,17 @@ static bool clients_idle(struct sim *s)
 /* Nothing is being written: both replicas hold the same. */
 static bool digests_equal(struct sim *s)
 {
-	uint64_t digest[SIM_SITES];
+	uint64_t digest[SIM_NODES] = {0};
 
-	for (uint32_t i = 0; i < SIM_SITES; i++) {
+	for (uint32_t i = 0; i < SIM_NODES; i++) {
 		struct replica_digest q;
 		struct op op;
-		struct replica *r = sim_site_replica(&s->sites[i]);
+		struct replica *r;
 		uint64_t end = s->w->now + 60 * SEC_NS;
 
+		if (s->sites[i].engine == NULL)
+			continue; /* the witness; no third site */
+		r = sim_site_replica(&s->sites[i]);
 		if (r == NULL) {
 			sim_fail(s, "no replica at %s", s->sites[i].name);
 			return false;
@@ -224,9 +231,10 @@ static bool digests_equal(struct sim *s)
 		}
 		digest[i] = q.digest;
 	}
-	if (digest[0] != digest[1])
-		sim_fail(s, "the replicas differ: digests %016llx, %016llx",
-			 (unsigned long long)digest[0], (unsigned long long)digest[1]);
+	if (digest[0] != digest[1] || (s->has_third && digest[0] != digest[SIM_THIRD]))
+		sim_fail(s, "the replicas differ: digests %016llx, %016llx, %016llx",
+			 (unsigned long long)digest[0], (unsigned long long)digest[1],
+			 (unsigned long long)digest[SIM_THIRD]);
 	else
 		s->kinds[SIM_DIGESTS_EQUAL]++;
 	return !s->failed;
@@ -254,7 +262,10 @@ static void seed_flow(struct sim *s, uint64_t seed)
 	sim_run(s, SEC_NS, NULL);
 	s->faults_on = true;
 	s->next_fault = s->w->now;
-	sim_run(s, STORM_NS, NULL);
+	sim_run(s, STORM_NS / 2, NULL);
+	sim_third_audit(s, VOLUME_BYTES);
+	sim_run(s, STORM_NS / 2, NULL);
+	sim_third_audit(s, VOLUME_BYTES);
 	sim_faults_heal(s);
 	if (s->failed || !liveness(s))
 		return;
@@ -265,12 +276,14 @@ static void seed_flow(struct sim *s, uint64_t seed)
 	if (s->failed || !verify(s, "after the storm"))
 		return;
 	sim_run(s, 500 * MS_NS, NULL);
+	sim_third_expect_caught_up(s, "after the storm");
 	if (s->failed || !digests_equal(s))
 		return;
 	sim_rot(s, VOLUME_BYTES / BLOCK_BYTES);
 	if (!s->failed && sim_run(s, LIVE_NS + hold_down_ns(s), sim_is_in_sync)) {
 		sim_site_crash(primary(s), WORLD_CRASH_POWER, 600 * SEC_NS);
 		verify(s, "after the last failover");
+		sim_third_expect_caught_up(s, "after the last failover");
 	}
 }
 
@@ -282,6 +295,8 @@ static void run(const struct runner_opts *o, uint64_t seed, struct runner_result
 	assert(s != NULL);
 	s->kinds = counts;
 	sim_set_mutant(s, o->mutant);
+	sim_third_choose(s, seed);
+	s->kinds[SIM_THIRD_SEEDS] += s->has_third;
 	sim_open(s, seed);
 	seed_flow(s, seed);
 	ret->failed = s->failed;

@@ -2,6 +2,7 @@
 /*
  * tests/sim/site_sim.h: two sites, a witness and clients in one world.
  *
+ * site_third.c   a distant third site, async, in a third of the seeds
  * site_world.c   builds the nodes, boots and crashes them, makes group and volume
  * site_faults.c  chooses and ends faults
  * site_check.c   the invariants of QUORUM 4.7, after every event
@@ -20,6 +21,8 @@
 
 #define SIM_SITES 2u
 #define SIM_MEMBERS 3u
+#define SIM_THIRD 3u /* index of the distant site, when there is one */
+#define SIM_NODES 4u
 #define SIM_CLIENTS_MAX 2u
 #define SIM_EPOCHS_MAX 4096u
 #define SIM_FAULTS_MAX 24u
@@ -70,6 +73,10 @@ enum sim_kind {
 	SIM_DIGESTS_EQUAL,
 	SIM_REPAIRED,
 	SIM_REFUSED,
+	SIM_THIRD_SEEDS,
+	SIM_THIRD_FAULTS,
+	SIM_THIRD_AUDITS,
+	SIM_THIRD_CAUGHT_UP,
 	SIM_KINDS
 };
 
@@ -77,8 +84,8 @@ struct sim;
 
 struct sim_site {
 	struct sim *sim;
-	uint32_t id; /* raft id; 3 is the witness */
-	char name[8];
+	uint32_t id;				/* raft id; 3 is the witness; sim_third_id() */
+	char name[8], replication[24], nbd[24]; /* where it listens */
 	struct world_node *node;
 	struct world_env *engine, *quorum;
 	struct sim_disk *disk, *qdisk;
@@ -124,7 +131,7 @@ struct sim_fault {
 
 struct sim {
 	struct world *w;
-	struct sim_site sites[SIM_MEMBERS];
+	struct sim_site sites[SIM_NODES]; /* a, b, w, and c if there is a third */
 	struct client *clients[SIM_CLIENTS_MAX];
 	uint32_t client_count;
 	struct prng prng;
@@ -137,6 +144,12 @@ struct sim {
 	uint64_t next_fault, fault_every;
 	struct sim_fault faults[SIM_FAULTS_MAX];
 	struct wevent tick;
+	/* the distant site */
+	bool has_third;
+	struct prng third_prng;
+	uint64_t third_ms, third_next;
+	uint32_t third_loss;
+	struct sim_fault third_fault;
 	/* checkers */
 	struct uuid group;
 	bool group_known;
@@ -182,6 +195,15 @@ bool sim_setup(struct sim *s, uint64_t volume_bytes);
 void sim_tick_site(struct sim_site *x); /* boots what is due, restarts what has failed */
 /* Run until pred or ns passed; stops early when the sim failed. */
 bool sim_run(struct sim *s, uint64_t ns, bool (*pred)(struct sim *s));
+
+/* site_third.c: without a third site they do nothing */
+void sim_third_choose(struct sim *s, uint64_t seed);
+uint32_t sim_third_id(void);
+void sim_third_tick(struct sim *s);
+void sim_third_heal(struct sim *s);
+void sim_third_check(struct sim *s);
+void sim_third_audit(struct sim *s, uint64_t volume_bytes);
+void sim_third_expect_caught_up(struct sim *s, const char *when);
 
 /* site_faults.c */
 void sim_faults_tick(struct sim *s);

@@ -67,34 +67,42 @@ static void boot_member(struct sim_site *x, struct mailbox *inbox, struct mailbo
 
 static void boot_site(struct sim_site *x, struct mailbox *inbox, struct mailbox *outbox)
 {
-	struct site_opts so = {.id = x->id,
-			       .sites = {{1, "a"}, {2, "b"}},
-			       .site_count = 2,
-			       .timers = {.ping_ms = 100,
-					  .drop_ms = 600,
-					  .lease_ms = 800,
-					  .grace_ms = 880,
-					  .hold_down_ms = 1000,
-					  .suspend_max_ms = 8000},
-			       .store = x->sim->store_opts,
-			       .replication_listen = x->id == 1 ? "tcp:a:7000" : "tcp:b:7000",
-			       .peer_count = 1,
-			       .nbd_listen = {x->id == 1 ? "tcp:a:10809" : "tcp:b:10809"},
-			       .nbd_listen_count = 1,
-			       .groups_max = 4,
-			       .inbox = inbox,
-			       .outbox = outbox,
-			       .rules_mutant = x->sim->rules_mutant,
-			       .repl_mutant = x->sim->repl_mutant,
-			       .repl_features_off = x->sim->features_off[x->id - 1]};
+	struct site_opts so = {
+		.id = x->id,
+		.sites = {{1, "a", false}, {2, "b", false}, {sim_third_id(), "c", true}},
+		.site_count = x->sim->has_third ? 3 : 2,
+		.timers = {.ping_ms = 100,
+			   .drop_ms = 600,
+			   .lease_ms = 800,
+			   .grace_ms = 880,
+			   .hold_down_ms = 1000,
+			   .suspend_max_ms = 8000},
+		.store = x->sim->store_opts,
+		.nbd_listen_count = 1,
+		.groups_max = 4,
+		.inbox = inbox,
+		.outbox = outbox,
+		.rules_mutant = x->sim->rules_mutant,
+		.repl_mutant = x->sim->repl_mutant,
+		.repl_features_off = x->id <= SIM_SITES ? x->sim->features_off[x->id - 1] : 0};
 	int rc;
 
 	so.store.mutant = x->sim->store_mutant;
 	snprintf(so.name, sizeof(so.name), "%s", x->name);
-	so.peers[0].site = 3 - x->id;
-	snprintf(so.peers[0].name, sizeof(so.peers[0].name), "%s", x->id == 1 ? "b" : "a");
-	snprintf(so.peers[0].address, sizeof(so.peers[0].address), "%s",
-		 x->id == 1 ? "tcp:b:7000" : "tcp:a:7000");
+	snprintf(x->replication, sizeof(x->replication), "tcp:%s:7000", x->name);
+	snprintf(x->nbd, sizeof(x->nbd), "tcp:%s:10809", x->name);
+	so.replication_listen = x->replication;
+	so.nbd_listen[0] = x->nbd;
+	for (uint32_t i = 0; i < so.site_count; i++) {
+		struct repl_peer_opts *p = &so.peers[so.peer_count];
+
+		if (so.sites[i].id == x->id)
+			continue;
+		p->site = so.sites[i].id;
+		snprintf(p->name, sizeof(p->name), "%s", so.sites[i].name);
+		snprintf(p->address, sizeof(p->address), "tcp:%s:7000", so.sites[i].name);
+		so.peer_count++;
+	}
 	op_init(&x->op, x->engine->env.ready, nothing_step);
 	rc = site_open(&x->engine->env, &x->disk->disk, &so, &x->op, &x->site);
 	if (rc != 0)
@@ -110,7 +118,9 @@ void sim_site_boot(struct sim_site *x)
 	x->stopping = false;
 	x->flipped = false;
 	x->seen_cfg = x->seen_epoch = x->seen_applied = 0;
-	if (x->id <= SIM_SITES) {
+	if (x->id == sim_third_id()) {
+		boot_site(x, NULL, NULL);
+	} else if (x->id <= SIM_SITES) {
 		struct mailbox *engine = world_mailbox_new(x->engine),
 			       *quorum = world_mailbox_new(x->quorum);
 
@@ -145,7 +155,7 @@ static void on_crash(struct world_node *n)
 	struct sim_site *x = n->user;
 
 	struct authority *a = NULL;
-	bool had_site = x->site != NULL;
+	bool had_site = x->site != NULL && x->inbox != NULL;
 
 	take_counters(x);
 	x->role_op.waits = 0; /* nobody will answer */
@@ -213,7 +223,7 @@ void sim_tick_site(struct sim_site *x)
 		sim_site_crash(x, WORLD_CRASH_KILL, x->down_until > now ? x->down_until - now : 0);
 		return;
 	}
-	if (x->id > SIM_SITES || x->node->paused)
+	if (x->engine == NULL || x->node->paused)
 		return;
 	sick = site_state(x->site) == SITE_FAILED ||
 	       (site_state(x->site) == SITE_SERVING && store_is_failed(site_store(x->site)));
@@ -237,6 +247,7 @@ static void tick_fire(struct wevent *ev)
 	for (uint32_t i = 0; i < SIM_MEMBERS; i++)
 		sim_check_leader(&s->sites[i]);
 	sim_faults_tick(s);
+	sim_third_tick(s);
 	world_plan(s->w, ev, TICK_NS);
 }
 
@@ -244,20 +255,22 @@ static void tick_fire(struct wevent *ev)
 
 static void site_new(struct sim *s, uint32_t i)
 {
-	static const char *const names[SIM_MEMBERS] = {"a", "b", "w"};
+	static const char *const names[SIM_NODES] = {"a", "b", "w", "c"};
 	const struct buf_pool_sizes bufs = {.count = {1024, 256, 64}}, none = {.count = {0, 0, 0}};
 	struct sim_site *x = &s->sites[i];
 
 	x->sim = s;
-	x->id = i + 1;
+	x->id = i == SIM_THIRD ? sim_third_id() : i + 1;
 	snprintf(x->name, sizeof(x->name), "%s", names[i]);
 	x->node = world_node_new(s->w, names[i]);
 	x->node->user = x;
 	x->node->on_crash = on_crash;
-	if (i < SIM_SITES) {
+	if (i < SIM_SITES || i == SIM_THIRD) {
 		x->engine = world_env_new(x->node, "engine", &bufs);
 		x->disk = sim_disk_new(x->node, "store", STORE_BYTES);
 	}
+	if (i == SIM_THIRD)
+		return;
 	x->quorum = world_env_new(x->node, "quorum", &none);
 	x->qdisk = sim_disk_new(x->node, "quorum", MEMBER_FILE_BYTES);
 }
@@ -267,7 +280,7 @@ void sim_open(struct sim *s, uint64_t seed)
 	s->w = world_new(seed);
 	prng_init(&s->prng, seed, 60);
 	s->store_opts = (struct store_opts){.memory_bytes = 8u << 20, .disk_stall_ms = 10000};
-	for (uint32_t i = 0; i < SIM_MEMBERS; i++)
+	for (uint32_t i = 0; i < SIM_MEMBERS || (s->has_third && i < SIM_NODES); i++)
 		site_new(s, i);
 	s->w->check = sim_check;
 	s->w->check_ctx = s;
@@ -277,7 +290,7 @@ void sim_open(struct sim *s, uint64_t seed)
 
 void sim_close(struct sim *s)
 {
-	for (uint32_t i = 0; i < SIM_MEMBERS; i++) {
+	for (uint32_t i = 0; i < SIM_MEMBERS || (s->has_third && i < SIM_NODES); i++) {
 		if (s->sites[i].node->up)
 			on_crash(s->sites[i].node);
 		s->kinds[SIM_WRAPS] += s->sites[i].journal_bytes / (STORE_BYTES * 10 / 100);
@@ -313,12 +326,14 @@ bool sim_run(struct sim *s, uint64_t ns, bool (*pred)(struct sim *s))
 
 static bool format_stores(struct sim *s)
 {
-	for (uint32_t i = 0; i < SIM_SITES; i++) {
+	for (uint32_t i = 0; i < SIM_NODES; i++) {
 		struct sim_site *x = &s->sites[i];
 		struct store_format_opts fo = {.journal_percent = 10};
 		struct op op;
 		struct completion done;
 
+		if (x->engine == NULL)
+			continue;
 		x->engine->env.random->fill(x->engine->env.random, fo.uuid.b, sizeof(fo.uuid.b));
 		op_init(&op, x->engine->env.ready, nothing_step);
 		completion_arm(&done, &op, 1);
@@ -424,6 +439,8 @@ bool sim_setup(struct sim *s, uint64_t volume_bytes)
 	ok = format_stores(s);
 	for (uint32_t i = 0; i < SIM_MEMBERS && ok; i++)
 		sim_site_boot(&s->sites[i]);
+	if (ok && s->has_third)
+		sim_site_boot(&s->sites[SIM_THIRD]);
 	world_plan(s->w, &s->tick, TICK_NS);
 	if (ok && !sim_run(s, 20 * SEC_NS, authority_ready)) {
 		sim_fail(s, "no quorum 20 s after the first start");
@@ -432,6 +449,8 @@ bool sim_setup(struct sim *s, uint64_t volume_bytes)
 	q->kind = REQUEST_GROUP_CREATE;
 	snprintf(q->group.name, sizeof(q->group.name), "g");
 	snprintf(q->group.sync_site, sizeof(q->group.sync_site), "b");
+	if (s->has_third)
+		snprintf(q->group.async_site, sizeof(q->group.async_site), "c");
 	q->group.min_isr = 1;
 	ok = ok && request(s, q, "creating the group");
 	if (ok && !sim_run(s, 5 * SEC_NS, group_seen)) {
