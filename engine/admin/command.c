@@ -118,6 +118,9 @@ static void group_set(struct session *s, const Adm__GroupSet *m, uint32_t timeou
 	r->set_history = m->set_history;
 	r->group.history_s = m->history_seconds;
 	r->group.history_bytes = m->history_bytes;
+	r->set_branch_keep = m->set_branch_keep;
+	r->group.branch_keep_h =
+		m->branch_keep_hours < UINT16_MAX ? (uint16_t)m->branch_keep_hours : UINT16_MAX;
 	r->set_on_full = m->set_on_full;
 	r->group.on_full_stop = m->on_full_stop;
 	fill(r->group.sync_site, sizeof(r->group.sync_site), m->sync_site);

@@ -350,7 +350,7 @@ static void put_config(struct cursor *c, const struct vg_config *k)
 	put_u8(c, k->solo);
 	put_u8(c, k->strict_reads);
 	put_u8(c, k->on_full);
-	put_zeroes(c, 2);
+	put_u16(c, k->branch_keep_h);
 	put_u32(c, k->suspend_max_ms);
 	put_u32(c, k->history_s);
 	put_u64(c, k->history_bytes);
@@ -364,7 +364,7 @@ static void get_config(struct cursor *c, struct vg_config *k)
 	k->solo = get_u8(c);
 	k->strict_reads = get_u8(c);
 	k->on_full = get_u8(c);
-	cursor_skip(c, 2);
+	k->branch_keep_h = get_u16(c);
 	k->suspend_max_ms = get_u32(c);
 	k->history_s = get_u32(c);
 	k->history_bytes = get_u64(c);

@@ -33,14 +33,18 @@ enum vg_full {
 #define VG_FLAG_DATA_LOSS 1u	    /* a FORCE happened; kept for ever */
 #define VG_FLAG_DELETED 0x80000000u /* only in a view handed out once, at its deletion */
 
+#define VG_BRANCH_KEEP_DEFAULT_H 720u /* 30 d */
+#define VG_BRANCH_KEEP_EVER 65535u
+
 /* What an operator chooses for a group; changed by CONFIG only. */
 struct vg_config {
-	uint8_t ack;	      /* enum vg_ack */
-	uint8_t on_peer_loss; /* enum vg_peer_loss */
-	uint8_t min_isr;      /* 1 or 2: below it nothing is acknowledged */
-	uint8_t solo;	      /* enum vg_solo */
-	uint8_t strict_reads; /* bool */
-	uint8_t on_full;      /* enum vg_full */
+	uint8_t ack;		/* enum vg_ack */
+	uint8_t on_peer_loss;	/* enum vg_peer_loss */
+	uint8_t min_isr;	/* 1 or 2: below it nothing is acknowledged */
+	uint8_t solo;		/* enum vg_solo */
+	uint8_t strict_reads;	/* bool */
+	uint8_t on_full;	/* enum vg_full */
+	uint16_t branch_keep_h; /* hours a branch is kept; 0: VG_BRANCH_KEEP_DEFAULT_H; or _EVER */
 	uint32_t suspend_max_ms;
 	uint32_t history_s;	/* 0: by bytes only */
 	uint64_t history_bytes; /* 0: by time only */

@@ -8,7 +8,7 @@
  *                  follower was opened for (R4), and none after close (R5).
  *              W2  Nothing at or below the own commit is ever cut (J7).  A fork that may hold
  *                  acknowledged writes, because a forced epoch came after the last common one, is
- *                  not cut either (J6): folding it into a branch is not available in this version.
+ *                  not cut either (J6): it becomes a branch, and a copy follows (branch.c).
  *              W3  A replica is cut only where its own chain equals the source's.
  *              W4  durable is told as it is on stable storage here, and as 0 while staging (J3,
  *                  J8).
@@ -20,6 +20,7 @@
  *                  on its way in another group), in the end with want_full.
  * States.      SETTLE -> ATTACHED -> CHAIN -> CUT -> READY         [START]
  *              ATTACHED -> CREATE -> READY                         [START at 0, no replica]
+ *              ATTACHED -> BRANCH_LOOK -> BRANCH -> as branch.c says
  *              ATTACHED | CHAIN -> STAGE_BEGIN -> STAGING -> SWITCH -> READY   [FULL]
  *              any -> ENDED [follower_fail, follower_fork, session ended, close] -> DISCARD ->
  *              freed
@@ -46,7 +47,6 @@ static void follower_store_done(struct repl_follower *f, int rc);
 static void follower_attach(struct repl_follower *f);
 static int follower_start(struct repl_follower *f, const struct conn_frame *frame);
 static void follower_compare(struct repl_follower *f, uint64_t chain);
-static void follower_want_full(struct repl_follower *f);
 static void follower_cut(struct repl_follower *f);
 static void follower_ready(struct repl_follower *f);
 static int follower_refused(struct repl_follower *f, const struct conn_frame *frame);
@@ -114,6 +114,8 @@ void repl_follower_status(const struct repl_follower *f, struct repl_follower_st
 		.base_bytes = f->base_bytes,
 		.cut_bytes = f->cut_bytes,
 		.wants_full = f->wants_full,
+		.branch = f->branch.report,
+		.branch_failed = f->branch.failed,
 		.rung = f->rung,
 	};
 }
@@ -150,8 +152,7 @@ static void follower_step(struct op *op)
 	}
 	if (f->store_flying && (op->waits & FOLLOWER_BIT_STORE) == 0) {
 		f->store_flying = false;
-		follower_store_done(f, f->store_phase == FOLLOWER_CHAIN ? f->chain.done.rc
-									: f->store_done.rc);
+		follower_store_done(f, f->store_waited->rc);
 	}
 	if (f->phase != FOLLOWER_ENDED && f->phase != FOLLOWER_DISCARD && store_is_failed(f->store))
 		follower_fail(f, -ERR_FAILED, "the store has failed");
@@ -208,11 +209,17 @@ static void follower_free(struct repl_follower *f)
 /* Exactly one call of the store that is no append or import is in flight. */
 struct completion *follower_store_call(struct repl_follower *f)
 {
+	follower_store_arm(f, &f->store_done);
+	return &f->store_done;
+}
+
+void follower_store_arm(struct repl_follower *f, struct completion *done)
+{
 	assert(!f->store_flying);
 	f->store_flying = true;
 	f->store_phase = f->phase;
-	completion_arm(&f->store_done, &f->op, FOLLOWER_BIT_STORE);
-	return &f->store_done;
+	f->store_waited = done;
+	completion_arm(done, &f->op, FOLLOWER_BIT_STORE);
 }
 
 static void follower_store_done(struct repl_follower *f, int rc)
@@ -225,6 +232,12 @@ static void follower_store_done(struct repl_follower *f, int rc)
 			follower_compare(f, ~f->common_chain); /* no boundary there: not equal */
 		else
 			follower_fail(f, rc, "reading the own chain at the common LSN");
+		return;
+	case FOLLOWER_BRANCH_LOOK:
+		branch_looked(f, rc);
+		return;
+	case FOLLOWER_BRANCH:
+		branch_made(f, rc);
 		return;
 	case FOLLOWER_CUT:
 		if (rc < 0)
@@ -250,6 +263,8 @@ static void follower_store_done(struct repl_follower *f, int rc)
 		f->phase = FOLLOWER_ENDED;
 		return;
 	case FOLLOWER_ENDED: /* was in flight when it ended */
+		if (f->store_phase == FOLLOWER_BRANCH_LOOK && rc == 0)
+			record_unref(&f->branch.look.record);
 		if (f->store_phase == FOLLOWER_STAGE_BEGIN && rc == 0) {
 			f->staged = true;
 			f->replica = f->staging;
@@ -437,16 +452,16 @@ static int follower_start(struct repl_follower *f, const struct conn_frame *fram
 		follower_fail(f, -ERR_PROTOCOL, "a common LSN beyond the own tail");
 		return 0;
 	}
+	if (branch_is_needed(f, common, m.common_epoch, m.last_forced_epoch)) { /* W2, J6 */
+		if (branch_is_kept(f))
+			follower_want_full(f);
+		else
+			branch_begin(f, common);
+		return 0;
+	}
 	if (common.v < st.commit.v && f->purpose == REPL_STREAM &&
 	    f->mutant != REPL_MUTANT_CUT_BELOW_COMMIT) {
 		follower_fork(f, common, "the source lacks what is committed here"); /* W2, J7 */
-		return 0;
-	}
-	if (common.v < st.tail.v && m.last_forced_epoch > m.common_epoch &&
-	    f->purpose == REPL_STREAM) {
-		follower_fork(f, common,
-			      "a takeover was forced since; this site may hold "
-			      "acknowledged writes beyond it"); /* W2, J6 */
 		return 0;
 	}
 	f->phase = FOLLOWER_CHAIN;
@@ -456,9 +471,7 @@ static int follower_start(struct repl_follower *f, const struct conn_frame *fram
 		follower_compare(f, st.tail_chain);
 	} else {
 		f->chain.lsn = common;
-		f->store_flying = true;
-		f->store_phase = f->phase;
-		completion_arm(&f->chain.done, &f->op, FOLLOWER_BIT_STORE);
+		follower_store_arm(f, &f->chain.done);
 		replica_chain_at(f->replica, &f->chain);
 	}
 	return 0;
@@ -493,7 +506,7 @@ static void follower_compare(struct repl_follower *f, uint64_t chain)
 	follower_want_full(f);
 }
 
-static void follower_want_full(struct repl_follower *f)
+void follower_want_full(struct repl_follower *f)
 {
 	uint8_t head[FRAME_NUMBER_BYTES];
 	struct frame_header h;

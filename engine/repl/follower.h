@@ -7,6 +7,7 @@
 
 #include "engine/repl/peer.h"
 #include "engine/repl/walk.h"
+#include "engine/store/snapshot.h"
 
 #define FOLLOWER_APPENDS 64u /* appends in flight */
 #define FOLLOWER_IMPORTS 8u  /* base imports in flight */
@@ -15,6 +16,8 @@ enum follower_phase {
 	FOLLOWER_SETTLE,      /* what the replica holds becomes durable */
 	FOLLOWER_ATTACHED,    /* ATTACH sent */
 	FOLLOWER_CHAIN,	      /* START came: own chain at the common LSN being read */
+	FOLLOWER_BRANCH_LOOK, /* branch.c: what the fork holds, for the report */
+	FOLLOWER_BRANCH,      /* it is being kept */
 	FOLLOWER_CUT,	      /* beyond the common LSN */
 	FOLLOWER_CREATE,      /* there was no replica */
 	FOLLOWER_READY,	      /* records */
@@ -51,6 +54,16 @@ enum {
 	FOLLOWER_BIT_TIMER = 4,
 };
 
+struct repl_follower_branch {
+	struct repl_branch_report report;
+	struct replica_branch spec;
+	struct replica_journal_read look;
+	struct lsn tail, full_begin;
+	uint32_t records; /* looked at */
+	bool full;	  /* FULL has come: it goes on with full_begin */
+	bool failed;
+};
+
 struct repl_follower {
 	struct repl *repl;
 	struct env *env;
@@ -76,6 +89,7 @@ struct repl_follower {
 	struct lsn common_first;
 	struct replica_chain_at chain;
 	struct completion store_done;
+	struct completion *store_waited; /* the one in flight */
 	bool store_flying;
 	enum follower_phase store_phase; /* in which it was called */
 
@@ -100,6 +114,7 @@ struct repl_follower {
 	struct list append_free;
 	uint32_t appends_flying;
 
+	struct repl_follower_branch branch;
 	struct frame_full *full;
 	struct replica_stage_spec spec;
 	struct replica_volume *volumes;
@@ -131,6 +146,17 @@ void follower_arm(struct repl_follower *f, uint64_t ns);
 void follower_frames_again(struct repl_follower *f); /* a frame that waits may fit now */
 int follower_wait(struct repl_follower *f);	     /* -ERR_AGAIN, or it has waited too long: 0 */
 struct completion *follower_store_call(struct repl_follower *f);
+void follower_store_arm(struct repl_follower *f,
+			struct completion *done); /* the same, with another one */
+void follower_want_full(struct repl_follower *f);
+
+/* branch.c: J6 */
+bool branch_is_needed(const struct repl_follower *f, struct lsn common, uint64_t common_epoch,
+		      uint64_t last_forced_epoch);
+bool branch_is_kept(const struct repl_follower *f);
+void branch_begin(struct repl_follower *f, struct lsn common);
+void branch_looked(struct repl_follower *f, int rc);
+void branch_made(struct repl_follower *f, int rc);
 
 /* intake.c: RECORD */
 int intake_record(struct repl_follower *f, const struct conn_frame *frame);
@@ -139,6 +165,8 @@ void intake_ack(struct repl_follower *f);
 
 /* stage.c: FULL, BASE, BASE_END */
 int stage_full(struct repl_follower *f, const struct conn_frame *frame);
+void stage_go_on(struct repl_follower *f,
+		 struct lsn begin); /* a FULL that had to wait for a branch */
 void stage_begun(struct repl_follower *f, int rc);
 int stage_base(struct repl_follower *f, const struct conn_frame *frame);
 void stage_step(struct repl_follower *f); /* acknowledge imports; switch when it is time */

@@ -175,6 +175,16 @@ struct repl_follow_spec {
 MUST_CHECK int repl_follow(struct repl *r, const struct repl_follow_spec *spec, struct store *store,
 			   struct repl_follower **ret_follower);
 
+/* A fork that became a branch before this follower went on (QUORUM J6). */
+struct repl_branch_report {
+	bool made; /* in this session; the rest is about it */
+	char name[NAME_BYTES_MAX + 1];
+	uint64_t bytes;		    /* of journal that only this site has */
+	uint32_t ranges;	    /* of blocks that its records wrote */
+	struct wall_ns first, last; /* of those records; 0: not known */
+	bool whole;		    /* false: ranges and times are of a part of it */
+};
+
 struct repl_follower_status {
 	enum repl_state state;
 	int rc;
@@ -185,6 +195,8 @@ struct repl_follower_status {
 	uint64_t base_bytes; /* received in a full copy */
 	enum repl_rung rung;
 	uint64_t cut_bytes; /* discarded as never acknowledged fork */
+	struct repl_branch_report branch;
+	bool branch_failed; /* FAILED (rc): no branch can be made, so nothing is followed and nothing is cut */
 	bool wants_full; /* FAILED: a record needs what is not in this store (the base of a clone) */
 };
 void repl_follower_status(const struct repl_follower *f, struct repl_follower_status *ret);
@@ -230,6 +242,8 @@ enum repl_mutant {
 	REPL_MUTANT_SKIP_UNKNOWN,    /* children of a page are compared by digests that are stale */
 	REPL_MUTANT_FORGET_DISCARDS, /* what the source has not is left as it was */
 	REPL_MUTANT_SWITCH_EARLY,    /* S4: not committed up to E */
+	REPL_MUTANT_NO_BRANCH,	     /* J6: a copy replaces what only the follower had */
+	REPL_MUTANT_CUT_FORCED,	     /* J6: what a forced takeover left behind is cut */
 };
 
 /* Finds the last common LSN by epoch table and chain, then START (tail) or FULL (base at the

@@ -5,7 +5,8 @@
  *              consistent point, which is replaced when the copy is complete.  Without anything of
  *              the group here it is a full copy, sent by the source; else the staging replica begins with
  *              what is here, and walk.c asks for what differs.
- * Invariants.  G1  J7 and J6 hold for a full copy as for a cut: it replaces what is here.
+ * Invariants.  G1  J7 and J6 hold for a full copy as for a cut: it replaces what is here.  What is to be kept
+ *                  of it is kept first (branch.c).
  *              G2  The switch happens only when every base block is imported, BASE_END has come,
  *                  and the staging replica is durable and committed up to BASE_END's LSN (S4 in
  *                  source.c): below it the copy is no consistent point.
@@ -54,15 +55,28 @@ int stage_full(struct repl_follower *f, const struct conn_frame *frame)
 		follower_fail(f, -ERR_STALE, "the source serves another epoch");
 		return 0;
 	}
-	if (!stage_allowed(f, m))
-		return 0;
-	if (stage_alloc(f) < 0) {
-		follower_fail(f, -ERR_NOMEM, "beginning a full copy");
+	f->head = m->head;
+	if (branch_is_needed(f, f->agreed ? f->common : m->common, m->common_epoch,
+			     m->last_forced_epoch)) {
+		if (!branch_is_kept(f)) { /* G1 */
+			f->branch.full = true;
+			f->branch.full_begin = frame->h.lsn;
+			branch_begin(f, f->agreed ? f->common : m->common);
+			return 0;
+		}
+	} else if (!stage_allowed(f, m)) {
 		return 0;
 	}
-	f->head = m->head;
-	stage_begin(f, frame->h.lsn);
+	stage_go_on(f, frame->h.lsn);
 	return 0;
+}
+
+void stage_go_on(struct repl_follower *f, struct lsn begin)
+{
+	if (stage_alloc(f) < 0)
+		follower_fail(f, -ERR_NOMEM, "beginning a full copy");
+	else
+		stage_begin(f, begin);
 }
 
 /* G1 */
@@ -76,12 +90,6 @@ static bool stage_allowed(struct repl_follower *f, const struct frame_full *m)
 	replica_status(f->replica, &st);
 	if ((m->common_known || f->agreed) && common.v < st.commit.v) {
 		follower_fork(f, common, "the source lacks what is committed here");
-		return false;
-	}
-	if (st.tail.v > common.v && m->last_forced_epoch > m->common_epoch) {
-		follower_fork(f, common,
-			      "a takeover was forced since; this site may hold "
-			      "acknowledged writes beyond it");
 		return false;
 	}
 	return true;

@@ -55,7 +55,7 @@ int replica_marks_run(struct replica *r, struct lsn *folded)
 }
 
 /* One reference more to each of its maps' roots.  All or none. */
-static int snapshot_pin(struct replica *r, struct snapshot *snap)
+static int roots_pin(struct replica *r, struct snapshot *snap)
 {
 	struct space *sp = store_space(r->s);
 	uint32_t done = 0;
@@ -67,18 +67,26 @@ static int snapshot_pin(struct replica *r, struct snapshot *snap)
 		assert(m != NULL); /* N5 */
 		rc = map_root_share(m, &snap->volumes[done]);
 	}
-	if (rc == 0) {
-		snap->pinned = true;
-		r->snaps.unpinned--;
-		r->s->snapshots_changed = true;
+	if (rc == 0)
 		return 0;
-	}
 	for (uint32_t i = 0; i + 1 < done; i++) {
 		if (snap->volumes[i].root != CHUNK_NONE)
 			space_page_drop(sp, snap->volumes[i].root);
 		snap->volumes[i].root = CHUNK_NONE;
 	}
 	return rc;
+}
+
+static int snapshot_pin(struct replica *r, struct snapshot *snap)
+{
+	int rc = roots_pin(r, snap);
+
+	if (rc < 0)
+		return rc;
+	snap->pinned = true;
+	r->snaps.unpinned--;
+	r->s->snapshots_changed = true;
+	return 0;
 }
 
 /* New maps on the target's roots; nothing is left behind when it fails. */
@@ -114,6 +122,19 @@ static void map_replace(struct rvolume *v, struct map *m)
 	v->map = m;
 }
 
+/* It becomes the replica's when it is pinned (replica_branch.c BR2). */
+static int branch_pin(struct replica *r, struct mark *m)
+{
+	int rc = roots_pin(r, m->snap);
+
+	if (rc < 0)
+		return rc;
+	m->snap->pinned = true;
+	snapshot_link(r, m->snap);
+	m->snap = NULL;
+	return 0;
+}
+
 static int mark_run(struct replica *r, struct mark *m)
 {
 	struct map *maps[VOLUMES_MAX] = {NULL};
@@ -123,6 +144,8 @@ static int mark_run(struct replica *r, struct mark *m)
 		replica_anchor_make(r, &m->snap, NULL);
 		return 0; /* it holds nothing up */
 	}
+	if (m->kind == MARK_BRANCH)
+		return branch_pin(r, m);
 	if (m->target != NULL && !m->target->pinned)
 		return -ERR_AGAIN; /* of a clone: fold of its source is on the way */
 	if (m->target != NULL)
@@ -151,7 +174,7 @@ void replica_mark_end(struct replica *r, struct mark *m)
 	struct snapshot *snap = m->snap, *target = m->target;
 
 	list_remove(&m->link);
-	if (m->kind == MARK_ANCHOR) {
+	if (m->kind == MARK_ANCHOR || m->kind == MARK_BRANCH) {
 		snapshot_free(&snap); /* not pinned: else it is the replica's */
 		free(m);
 		return;

@@ -81,7 +81,7 @@ void replica_snaps_free(struct replica *r)
 	while ((link = list_pop_front(&r->snaps.marks)) != NULL) {
 		struct mark *m = container_of(link, struct mark, link);
 
-		if (m->kind == MARK_ANCHOR)
+		if (m->kind == MARK_ANCHOR || m->kind == MARK_BRANCH)
 			snapshot_free(&m->snap);
 		free(m);
 	}
@@ -110,7 +110,9 @@ static bool name_is_taken(const struct replica *r, const char *name)
 	LIST_FOR_EACH(link, &r->snaps.list) {
 		const struct snapshot *snap = container_of(link, struct snapshot, link);
 
-		if (snap->listed && strcmp(snap->name, name) == 0)
+		/* What only this site has does not stand in the way of a record: every site decides alike. */
+		if (snap->listed && (snap->flags & RECORD_SNAP_BRANCH) == 0 &&
+		    strcmp(snap->name, name) == 0)
 			return true;
 	}
 	return false;
@@ -225,7 +227,7 @@ void snapshot_anchor_clear(struct snapshot *snap)
 	count(snap, true);
 }
 
-static void unlist(struct snapshot *snap)
+void snapshot_unlist(struct snapshot *snap)
 {
 	count(snap, false);
 	snap->listed = snap->past = snap->missing =
@@ -420,7 +422,7 @@ static int apply_snap(struct replica *r, const struct journal_uncommitted *u)
 		return 0;
 	if (snap->past)
 		past_kick(r->s->past);
-	unlist(snap);
+	snapshot_unlist(snap);
 	return 0;
 }
 

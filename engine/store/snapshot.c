@@ -101,15 +101,21 @@ static struct snapshot *listed_find(const struct replica *r, const struct uuid *
 
 int replica_snapshot_by_name(const struct replica *r, const char *name, struct snapshot_info *ret)
 {
+	const struct snapshot *found = NULL;
+
 	LIST_FOR_EACH(link, &r->snaps.list) {
 		const struct snapshot *snap = container_of(link, struct snapshot, link);
 
 		if (!snap->listed || strcmp(snap->name, name) != 0)
 			continue;
-		snapshot_info_get(snap, ret);
-		return 0;
+		/* The shared history's comes before one that only this site has. */
+		if (found == NULL || (snap->flags & RECORD_SNAP_BRANCH) == 0)
+			found = snap;
 	}
-	return -ERR_NOT_FOUND;
+	if (found == NULL)
+		return -ERR_NOT_FOUND;
+	snapshot_info_get(found, ret);
+	return 0;
 }
 
 int replica_snapshot_by_uuid(const struct replica *r, const struct uuid *uuid,

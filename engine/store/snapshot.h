@@ -55,6 +55,33 @@ uint32_t replica_snapshots_unpinned(const struct replica *r);
  * commit. 0; -ERR_EXISTS, -ERR_FULL (SNAPSHOTS_MAX, or the store's bound of volumes of snapshots),
  * -ERR_AGAIN (SNAPSHOTS_UNPINNED_MAX). */
 MUST_CHECK int replica_snapshot_check(const struct replica *r, const char *name, uint32_t more);
+/*
+ * A branch (QUORUM J6): everything the replica holds, what is not committed too, is committed, folded and kept as
+ * a snapshot that only this site has: listed, read, compared and carried over by a copy like any other, known to
+ * no record.  Precondition: tail is durable and nothing is appended before done.
+ * done: 0: it is durable; -ERR_FULL (no room to fold), -ERR_CORRUPT, -ERR_NOT_FOUND (a record refers to a snapshot
+ * that is not here), -ERR_NOMEM, -ERR_FAILED: nothing was cut and nothing is kept under a name.
+ */
+struct replica_branch {
+	struct completion done;
+	struct lsn common;	       /* in: what records from here on made is only this site's */
+	struct wall_ns time;	       /* in: shown as its time */
+	struct uuid uuid;	       /* out */
+	char name[NAME_BYTES_MAX + 1]; /* out: branch-EPOCH of the newest epoch here */
+	/* fields below are private */
+	struct op op;
+	struct replica *r;
+	struct completion part;
+	uint32_t phase, tries;
+	bool marked;
+};
+void replica_branch(struct replica *r, struct replica_branch *b);
+/* The branch that ends at tail, pinned; false: there is none. */
+bool replica_branch_at_tail(const struct replica *r, struct snapshot_info *ret);
+/* At this site only, without a record.  done: the checkpoint without it is durable, or -ERR_FAILED.  Now, without
+ * effect: -ERR_NOT_FOUND (no such branch), -ERR_FAILED, -ERR_READONLY.  Readers keep it as with a record. */
+MUST_CHECK int replica_branch_delete(struct replica *r, const struct uuid *uuid,
+				     struct completion *done);
 /* A RESTORE is committed and fold has not reached it: reads wait until it has. */
 bool replica_is_restoring(const struct replica *r);
 

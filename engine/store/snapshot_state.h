@@ -37,15 +37,15 @@ struct snapshot {
 	struct map **maps;	     /* of each volume, while it is open */
 };
 
-enum mark_kind { MARK_SNAP, MARK_RESTORE, MARK_CLONE, MARK_ANCHOR };
+enum mark_kind { MARK_SNAP, MARK_RESTORE, MARK_CLONE, MARK_ANCHOR, MARK_BRANCH };
 
-/* A committed record, or a moment (ANCHOR: no record), that a capture is to run when fold has reached its begin. */
+/* A committed record, or a moment (ANCHOR, BRANCH: no record), that a capture is to run when fold has reached its begin. */
 struct mark {
 	struct list_link link; /* replica_snaps.marks, in LSN order */
 	enum mark_kind kind;
 	struct lsn begin, end;
 	struct snapshot *
-		snap; /* to pin: of SNAP, or what a RESTORE keeps; CLONE: NULL; ANCHOR: the mark's own */
+		snap; /* to pin: of SNAP, or what a RESTORE keeps; CLONE: NULL; ANCHOR, BRANCH: the mark's own */
 	struct snapshot *target; /* RESTORE, CLONE: what the volumes become */
 };
 
@@ -101,6 +101,7 @@ void snapshot_maps_close(struct snapshot *snap);
 /* A past one is here now, with these volumes (taken over), each with a reference of its own; or never will be. */
 void snapshot_past_pinned(struct snapshot *snap, struct volume_root *volumes, uint32_t count);
 void snapshot_past_missing(struct snapshot *snap);
+void snapshot_unlist(struct snapshot *snap);	   /* it goes when nobody needs it any more */
 void snapshot_anchor_clear(struct snapshot *snap); /* it is not kept any more; held */
 /* --- replica_anchor.c --- */
 /* Commit has moved, or history is wanted from now on: put the mark of an anchor, when one is due. */

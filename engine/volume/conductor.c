@@ -161,6 +161,7 @@ static void conductor_step(struct op *op)
 	conductor_failure(c);
 	repairs_tell(c);
 	older_progress(c);
+	branches_progress(c);
 	scrubs_progress(c);
 	if (c->repl != NULL) {
 		conductor_peers(c);
@@ -511,7 +512,8 @@ static void conductor_stop_progress(struct conductor *c)
 {
 	bool open = false;
 	bool busy = c->attached != 0 || !list_empty(&c->requests) || !scrubs_are_idle(c) ||
-		    (c->older && completion_armed(&c->older_done));
+		    (c->older && completion_armed(&c->older_done)) ||
+		    completion_armed(&c->branch_gone);
 
 	LIST_FOR_EACH(n, &c->groups) {
 		struct group *g = container_of(n, struct group, link);

@@ -77,6 +77,7 @@ struct group_create_spec {
 	bool on_full_stop;			    /* --on-full stop */
 	uint32_t history_s;			    /* --history, a time */
 	uint64_t history_bytes;			    /* or a size; both 0: none */
+	uint16_t branch_keep_h;			    /* --keep-branches; view.h */
 };
 
 struct volume_create_spec {
@@ -137,7 +138,7 @@ struct conductor_request {
 	bool all; /* SWITCHOVER: every group that is primary here; SCRUB: every group */
 	bool force;
 	bool set_on_peer_loss, set_min_isr; /* GROUP_SET: which fields of `group` count */
-	bool set_on_full, set_history;
+	bool set_on_full, set_history, set_branch_keep;
 	uint64_t deadline_ms;
 	char text[REQUEST_TEXT_BYTES];
 	/* fields below are private */

@@ -114,6 +114,8 @@ struct group {
 	enum repl_state follower_state;
 	struct mono_ns follow_next; /* back-off after a refusal */
 	bool forked;		    /* J7: stopped */
+	bool branch_told;	    /* what this follower kept as a branch */
+	int branch_rc;		    /* why no branch can be made; 0: it can */
 	/* an operator's wish; both end by themselves */
 	uint32_t switch_to; /* R7: the site that shall be primary; 0: none */
 	struct mono_ns switch_until, take_over_until;
@@ -188,6 +190,8 @@ struct conductor {
 	struct uuid store_uuid;
 	bool older, older_told; /* the store was put back: see older.c */
 	struct completion older_done;
+	struct completion branch_gone; /* branch.c */
+	struct mono_ns branch_next;
 	uint64_t incarnation;
 	struct mono_ns boot;
 	struct list groups; /* name order */
@@ -255,6 +259,13 @@ bool export_list(struct conductor *c, uint32_t index, struct volume_info *ret);
 bool export_read(struct volume_io *io); /* false: wait */
 void export_reap(struct group *g);
 void export_free_all(struct group *g); /* the world is dead */
+
+/* branch.c */
+void branch_follower(struct group *g, const struct repl_follower_status *fs);
+uint64_t branch_retry_ms(const struct group *g,
+			 uint64_t otherwise_ms); /* until it is followed again */
+bool branch_name_is_reserved(const char *name);
+void branches_progress(struct conductor *c); /* those whose time is over */
 
 /* older.c */
 void older_look(struct group *g);

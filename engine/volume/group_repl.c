@@ -195,6 +195,7 @@ static void group_follow_from(struct group *g, uint32_t site, enum repl_purpose 
 	g->follower_fetches = purpose == REPL_FETCH;
 	g->follower_epoch = g->view.epoch;
 	g->follower_state = REPL_ATTACHING;
+	g->branch_told = false;
 }
 
 void group_follow(struct group *g)
@@ -378,6 +379,7 @@ static void group_follower_progress(struct group *g)
 
 	repl_follower_status(g->follower, &fs);
 	g->follower_state = fs.state;
+	branch_follower(g, &fs);
 	if (fs.state == REPL_STREAMING) {
 		g->base_missing.v = 0;
 		g->proved = true;
@@ -402,8 +404,9 @@ static void group_follower_progress(struct group *g)
 			 err_text(fs.rc));
 	if (g->follower_fetches)
 		g->tail = fs.state == REPL_DONE ? RULES_TAIL_DONE : RULES_TAIL_NONE;
-	g->follow_next.v = clock_now(g->c->env->clock).v +
-			   (fs.rc == -ERR_FULL ? FOLLOW_FULL_MS : FOLLOW_RETRY_MS) * MS_NS;
+	g->follow_next.v =
+		clock_now(g->c->env->clock).v +
+		branch_retry_ms(g, fs.rc == -ERR_FULL ? FOLLOW_FULL_MS : FOLLOW_RETRY_MS) * MS_NS;
 	group_close_follower(g);
 	g->follower_fetches = false;
 }

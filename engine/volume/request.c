@@ -273,6 +273,8 @@ static int request_group_change(struct conductor_request *r)
 			want.history_s = r->group.history_s;
 			want.history_bytes = r->group.history_bytes;
 		}
+		if (r->set_branch_keep)
+			want.branch_keep_h = r->group.branch_keep_h;
 		rc = request_set_sites(r, g, &cmd);
 		if (rc < 0)
 			return rc;
@@ -281,6 +283,7 @@ static int request_group_change(struct conductor_request *r)
 		    want.on_full == g->view.config.on_full &&
 		    want.history_s == g->view.config.history_s &&
 		    want.history_bytes == g->view.config.history_bytes &&
+		    want.branch_keep_h == g->view.config.branch_keep_h &&
 		    want.min_isr == g->view.config.min_isr)
 			return 0;
 		cmd.config = want;

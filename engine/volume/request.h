@@ -55,6 +55,9 @@ MUST_CHECK int request_set_sites(struct conductor_request *r, const struct group
 bool request_same_sites(const struct vg_view *v, const struct vg_cmd *cmd);
 MUST_CHECK int request_pause(struct conductor_request *r);
 
+/* branch.c: -ERR_NOT_FOUND: there is no branch of that name here */
+MUST_CHECK int branch_delete(struct conductor_request *r, struct group *g);
+
 /* scrub.c */
 MUST_CHECK int request_scrub(struct conductor_request *r);
 

@@ -122,6 +122,11 @@ int request_snapshot(struct conductor_request *r)
 
 	if (s->phase == REQ_WRITTEN)
 		return snapshot_written(r, g);
+	if (r->kind == REQUEST_SNAPSHOT_DELETE) {
+		rc = branch_delete(r, g);
+		if (rc != -ERR_NOT_FOUND)
+			return rc;
+	}
 	rc = request_group_refusal(r, g, r->snapshot.group);
 	if (rc < 0)
 		return rc;
@@ -148,6 +153,9 @@ static int snapshot_create(struct conductor_request *r, struct group *g, struct 
 	request_past_name(r, &spec);
 	if (name[0] == '\0')
 		snapshot_name_make(g, &spec, name);
+	if (branch_name_is_reserved(name))
+		return request_fail(r, -ERR_INVALID,
+				    "names that begin with 'branch-' are those of branches");
 	rc = snapshot_admit(r, replica, name);
 	if (rc < 0)
 		return rc;

@@ -106,7 +106,7 @@ static enum group_state group_state_of(struct group *g)
 	struct repl_source *source = group_source(g, group_pair_peer(g));
 	struct repl_source_status ss;
 
-	if (g->c->store_failed || g->forked)
+	if (g->c->store_failed || g->forked || g->branch_rc != 0)
 		return GROUP_FAILED;
 	if (!g->view_seen || g->eff.role == RULES_IDLE)
 		return GROUP_STARTING;
@@ -314,7 +314,9 @@ static void group_reason(struct group *g, struct group_status *s)
 	case GROUP_FAILED:
 		snprintf(
 			s->reason, sizeof(s->reason), "%s",
-			g->forked
+			g->branch_rc != 0
+				? "what only this site has, since a takeover was forced, cannot be kept as a branch (see events): nothing is cut; make room or repair the store"
+			: g->forked
 				? "histories differ below what was committed: an operator must decide"
 				: "the store has failed: see the log, repair it and restart the daemon");
 		break;

@@ -26,6 +26,8 @@ const char *const sim_mutant_names[] = {"none",
 					"skip-unknown",
 					"forget-discards",
 					"switch-early",
+					"no-branch",
+					"cut-forced",
 					"store-ack-before-durable",
 					"fold-beyond-commit",
 					"skip-chain-check",
@@ -41,7 +43,7 @@ const char *const sim_mutant_names[] = {"none",
 					"no-fold-cap",
 					NULL};
 #define RULES_MUTANTS 12u
-#define REPL_MUTANTS 10u
+#define REPL_MUTANTS 12u
 
 _Static_assert(RULES_MUTANTS == RULES_MUTANT_COUNT - 1, "every rule's mutant has a name");
 

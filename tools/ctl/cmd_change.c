@@ -123,10 +123,31 @@ static int history_check(const struct ctl *ctl, const char *text, Adm__GroupSet 
 	return 0;
 }
 
+/* Whole hours, "off": for ever. */
+static int branches_check(const struct ctl *ctl, const char *text, Adm__GroupSet *m)
+{
+	uint64_t ns, hour = 3600 * SEC_NS;
+
+	if (text == NULL)
+		return 0;
+	m->set_branch_keep = true;
+	m->branch_keep_hours = UINT16_MAX;
+	if (strcmp(text, "off") == 0)
+		return 0;
+	if (duration_parse(text, &ns) < 0 || ns < hour || ns / hour >= UINT16_MAX)
+		return ctl_usage(ctl,
+				 "option --keep-branches is a time from 1h to 2730d, or 'off' "
+				 "(for ever), not '%.40s'",
+				 text);
+	m->branch_keep_hours = (uint32_t)(ns / hour);
+	return 0;
+}
+
 int cmd_group_set(struct ctl *ctl, int argc, char **argv)
 {
 	struct policy p = {0};
-	const char *name, *history = NULL, *sync = NULL, *async = NULL, *remove = NULL;
+	const char *name, *history = NULL, *branches = NULL, *sync = NULL, *async = NULL,
+			  *remove = NULL;
 	const struct opt opts[] = {{"--ack", &p.ack, NULL, false},
 				   {"--on-peer-loss", &p.on_peer_loss, NULL, false},
 				   {"--on-full", &p.on_full, NULL, false},
@@ -140,10 +161,10 @@ int cmd_group_set(struct ctl *ctl, int argc, char **argv)
 				   {"--rpo", NULL, NULL, true},
 				   {"--bandwidth", NULL, NULL, true},
 				   {"--allow", NULL, NULL, true},
-				   {"--keep-branches", NULL, NULL, true},
+				   {"--keep-branches", &branches, NULL, false},
 				   {"--suspend-max", NULL, NULL, true},
 				   {"--space", &p.on_full, NULL, false},
-				   {"--branch-keep", NULL, NULL, true},
+				   {"--branch-keep", &branches, NULL, false},
 				   {NULL, NULL, NULL, false}};
 	char texts[4][NAME_BYTES_MAX + 1];
 	Adm__Request request = ADM__REQUEST__INIT;
@@ -156,8 +177,10 @@ int cmd_group_set(struct ctl *ctl, int argc, char **argv)
 		return rc;
 	if (history != NULL && (rc = history_check(ctl, history, &m)) != 0)
 		return rc;
+	if ((rc = branches_check(ctl, branches, &m)) != 0)
+		return rc;
 	if (p.ack == NULL && p.on_peer_loss == NULL && p.on_full == NULL && p.min_isr == NULL &&
-	    history == NULL && sync == NULL && async == NULL && remove == NULL)
+	    history == NULL && branches == NULL && sync == NULL && async == NULL && remove == NULL)
 		return ctl_usage(ctl, "nothing to set");
 	m.name = keep(texts[0], sizeof(texts[0]), name);
 	m.sync_site = keep(texts[1], sizeof(texts[1]), sync);

@@ -105,28 +105,29 @@ static void took(struct duo *d, struct record_spec *spec, struct record *rec)
 	struct replica_status st;
 	int rc;
 
-	replica_status(visible(d, &d->a), &st);
+	replica_status(visible(d, d->writer), &st);
 	spec->group = d->group;
 	spec->epoch = d->epoch;
 	spec->begin = st.tail;
 	spec->prev_chain = st.tail_chain;
 	spec->commit = st.commit;
 	record_seal(rec, spec);
-	rc = replica_append(visible(d, &d->a), rec, NULL);
+	rc = replica_append(visible(d, d->writer), rec, NULL);
 	for (uint32_t i = 0; rc == -ERR_JOURNAL_FULL && i < 1000; i++) {
 		run(d, 5);
 		commit(d);
-		rc = replica_append(visible(d, &d->a), rec, NULL);
+		rc = replica_append(visible(d, d->writer), rec, NULL);
 	}
 	ck_assert_int_eq(rc, 0);
-	if (d->a.source != NULL)
-		repl_source_record(d->a.source, rec);
+	if (d->writer->source != NULL)
+		repl_source_record(d->writer->source, rec);
 	record_unref(&rec);
 }
 
 static struct record *fresh(struct duo *d)
 {
-	struct record *rec = record_take(replica_records(visible(d, &d->a)), d->a.env->bufs);
+	struct record *rec =
+		record_take(replica_records(visible(d, d->writer)), d->writer->env->bufs);
 
 	ck_assert_ptr_nonnull(rec);
 	return rec;
@@ -134,11 +135,11 @@ static struct record *fresh(struct duo *d)
 
 void begin_epoch(struct duo *d, uint64_t number)
 {
-	struct record_epoch body = {0};
+	struct record_epoch body = {.last_forced_epoch = d->forced};
 	uint8_t bytes[RECORD_BODY_BYTES_MAX];
 	struct record_spec spec = {.type = RECORD_EPOCH, .body = bytes};
 
-	d->epoch = (struct epoch){.number = number, .incarnation = 7, .site = 1};
+	d->epoch = (struct epoch){.number = number, .incarnation = 7, .site = d->writer->id};
 	spec.body_bytes = record_epoch_encode(&body, bytes);
 	took(d, &spec, fresh(d));
 }
@@ -168,14 +169,14 @@ void write_value(struct duo *d, uint64_t block, uint32_t count, uint64_t value)
 {
 	struct record_extent e = {.block = block, .count = count};
 	struct record_spec spec = {.type = RECORD_WRITE, .extents = &e, .extent_count = 1};
-	struct buf *b = buf_take(d->a.env->bufs, count * 4096);
+	struct buf *b = buf_take(d->writer->env->bufs, count * 4096);
 	struct record *rec;
 	uint32_t crcs[256];
 
 	for (uint32_t i = 0; b == NULL && i < 5000; i++) {
 		run(d, 1); /* memory is short: as a writer would, wait */
 		commit(d);
-		b = buf_take(d->a.env->bufs, count * 4096);
+		b = buf_take(d->writer->env->bufs, count * 4096);
 	}
 	ck_assert_ptr_nonnull(b);
 	rec = fresh(d);
@@ -199,10 +200,10 @@ void commit(struct duo *d)
 {
 	struct replica_status st;
 
-	replica_status(visible(d, &d->a), &st);
-	ck_assert_int_eq(replica_commit(visible(d, &d->a), st.durable), 0);
-	if (d->a.source != NULL)
-		repl_source_commit(d->a.source, st.durable);
+	replica_status(visible(d, d->writer), &st);
+	ck_assert_int_eq(replica_commit(visible(d, d->writer), st.durable), 0);
+	if (d->writer->source != NULL)
+		repl_source_commit(d->writer->source, st.durable);
 }
 
 void duo_open(struct duo *d, uint64_t seed)
@@ -217,6 +218,7 @@ void duo_open_with(struct duo *d, uint64_t seed, const struct duo_setup *setup)
 
 	memset(d, 0, sizeof(*d));
 	d->setup = *setup;
+	d->writer = &d->a;
 	d->group.b[0] = 3;
 	d->f = fake_open(seed, DISK_BYTES);
 	env_b = fake_node_new(d->f, "b");

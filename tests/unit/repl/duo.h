@@ -32,6 +32,8 @@ struct site {
 struct duo {
 	struct fake *f;
 	struct site a, b;
+	struct site *writer; /* a, until a test says otherwise */
+	uint64_t forced;     /* last forced epoch, for the next begin_epoch */
 	struct uuid group;
 	struct epoch epoch;
 	uint64_t values[BLOCKS]; /* what a's records wrote last, appended ones included */

@@ -52,7 +52,7 @@ struct replica {
 	struct fake_volume vols[VOLS];
 	bool staging;
 	struct completion *space;
-	struct lsn pin;
+	struct lsn pin, branch;
 };
 
 struct store {
@@ -65,7 +65,7 @@ struct store {
 	struct replica *visible, *staging;
 	struct record_pool *pool;
 	uint64_t limit, slow_ns;
-	bool base_missing;
+	bool base_missing, no_room;
 };
 
 static void store_step(struct op *op);
@@ -123,6 +123,11 @@ void fake_store_close(struct store *s)
 	replica_free(s->staging);
 	record_pool_close(&s->pool);
 	free(s);
+}
+
+void fake_store_no_room(struct store *s, bool none)
+{
+	s->no_room = none;
 }
 
 void fake_store_fail(struct store *s)
@@ -728,6 +733,23 @@ void replica_trees_bad(struct replica *r)
 bool replica_trees_are_bad(const struct replica *r)
 {
 	return true;
+}
+
+/* --- branches: everything is committed, and a flag remembers where --- */
+
+bool replica_branch_at_tail(const struct replica *r, struct snapshot_info *ret)
+{
+	return r->branch.v != 0 && r->branch.v == r->tail.v;
+}
+
+void replica_branch(struct replica *r, struct replica_branch *b)
+{
+	int rc = r->s->no_room ? -ERR_FULL : replica_commit(r, r->tail);
+
+	if (rc == 0)
+		r->branch = r->tail;
+	memcpy(b->name, "branch-2", 9);
+	job_add(r->s, JOB_RC, r, &b->done, rc);
 }
 
 void replica_fold(struct replica *r, struct completion *done)

@@ -19,6 +19,8 @@ void fake_store_close(struct store *s);
 void fake_store_fail(struct store *s);
 /* No snapshot that a CLONE record begins with is here. */
 void fake_store_base_missing(struct store *s);
+/* No branch can be made. */
+void fake_store_no_room(struct store *s, bool none);
 /* Journal space: appends beyond trim + bytes answer -ERR_JOURNAL_FULL until fake_trim. */
 void fake_store_limit(struct store *s, uint64_t journal_bytes);
 /* Slow down imports and base reads: so many ns each. */

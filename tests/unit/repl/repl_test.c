@@ -214,8 +214,11 @@ START_TEST(nothing_is_cut_below_the_own_commit)
 }
 END_TEST
 
+/* b goes on alone in epoch 2, a is forced: what b has is kept before it is copied over, and not when that fails. */
 START_TEST(a_fork_from_before_a_forced_takeover_is_kept)
 {
+	struct repl_follower_status fs;
+	struct replica_status before, after;
 	struct pair p;
 
 	pair_open(&p, 8);
@@ -227,8 +230,23 @@ START_TEST(a_fork_from_before_a_forced_takeover_is_kept)
 	p.a.epoch = (struct epoch){.number = 3, .incarnation = 7, .site = 1};
 	site_took(&p.a, fake_epoch_record(site_replica(&p, &p.a), p.a.env, p.a.epoch, 3));
 	pair_run(&p, 5);
+	fake_store_no_room(p.b.store, true);
+	replica_status(site_replica(&p, &p.b), &before);
 	site_follow(&p, &p.b, &p.a, REPL_STREAM);
-	site_wait(&p, &p.b, REPL_FORKED);
+	site_wait(&p, &p.b, REPL_FAILED);
+	repl_follower_status(p.b.follower, &fs);
+	ck_assert(fs.branch_failed && !fs.branch.made);
+	ck_assert_int_eq(fs.rc, -ERR_FULL);
+	site_unfollow(&p, &p.b);
+	replica_status(site_replica(&p, &p.b), &after);
+	ck_assert_uint_eq(before.tail_chain, after.tail_chain);
+	fake_store_no_room(p.b.store, false);
+	site_follow(&p, &p.b, &p.a, REPL_STREAM);
+	site_wait(&p, &p.b, REPL_STREAMING);
+	repl_follower_status(p.b.follower, &fs);
+	ck_assert(fs.branch.made && fs.branch.whole);
+	ck_assert_str_eq(fs.branch.name, "branch-2");
+	ck_assert_uint_gt(fs.branch.bytes, 0);
 	pair_close(&p);
 }
 END_TEST
