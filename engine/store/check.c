@@ -6,12 +6,14 @@
  * Invariants.  CK1 A page or chunk is reached exactly as often as its count says, and never if it is
  *                  marked free.  Each parent page counts once: what is below a shared page is walked
  *                  when the page is reached first (again, without counting, for a digest: CK4).
- *              CK2 A home block has the checksum of its leaf, unless its journal holds a newer committed
- *                  content of it and no other tree has its chunk: then fold may have been at work on it
- *                  when the store stopped.  What is shared is never written in place.
- *                  A page counts as shared while a tree that is being given back has it, too, although
- *                  nobody reads that one: while the store has such trees, shared pages excuse as well.
- *                  That is wider than need be: it does not ask whose the other tree is.
+ *              CK2 A home block has the checksum of its leaf.  Fold may have been at work on it when the store
+ *                  stopped, which is no damage, if and only if (1) its own journal has it in a record below
+ *                  the commit and the first mark, where fold may be, and (2) no other tree that somebody
+ *                  reads has its chunk, its leaf or a page above: what such trees share is never written in
+ *                  place.  A tree that a durable checkpoint calls a ghost is read by nobody, and fold may
+ *                  have dropped its references in memory (fold F8); one that this opening made a ghost, of a
+ *                  record of deletion, is still the snapshot or volume that it was.  So those that are read
+ *                  are walked first, and (2) goes by the references found until the first ghost.
  *                  A snapshot has no journal: nothing excuses its blocks.
  *              CK3 What an inner entry says of a child (digest, newest, used) is what the child says.
  *              CK4 A digest is of the content at the journal's end: leaves overlaid by the index, so that
@@ -32,6 +34,7 @@
 #include "engine/base/crc.h"
 #include "engine/base/err.h"
 #include "engine/store/check_digest.h"
+#include "engine/store/check_suspect.h"
 #include "engine/store/checkpoint.h"
 #include "engine/store/digest.h"
 #include "engine/store/index.h"
@@ -62,6 +65,7 @@ enum check_phase {
 struct check_tree {
 	char name[3 * NAME_BYTES_MAX + 8];
 	struct replica *r; /* NULL: a ghost, or a snapshot's */
+	struct lsn upto;   /* of r: fold was at work on no record from here on */
 	bool strict;	   /* a snapshot's: no journal excuses what is in home */
 	struct volume_root root;
 	uint64_t *leaves; /* content digest of each leaf; NULL: not asked for */
@@ -76,7 +80,6 @@ struct check_frame {
 	uint64_t index;
 	uint32_t next; /* entry to look at, of an inner page */
 	bool again;    /* reached before: for the digest only */
-	bool shared;   /* this page, or one above it, belongs to several trees */
 };
 
 struct checking {
@@ -96,6 +99,10 @@ struct checking {
 	struct refs pages_more, chunks_more; /* how often again, in units of 256 pages, chunks */
 	struct check_tree *trees;
 	uint32_t tree_count, tree;
+	uint32_t read_count; /* trees that somebody reads stand first */
+	struct lsn *uptos;   /* of each replica in order: check_tree.upto */
+	uint32_t upto_count;
+	struct suspects suspects;
 	struct check_frame frames[MAP_DEPTH_MAX + 1];
 	uint32_t depth; /* frames in use */
 	struct disk_req page_req;
@@ -113,6 +120,7 @@ static int tables_step(struct checking *k);
 static int tree_step(struct checking *k);
 static int page_step(struct checking *k);
 static int home_step(struct checking *k);
+static void suspects_judge(struct checking *k);
 static void unreached(struct checking *k);
 static void digests(struct checking *k);
 static void check_end(struct checking *k, int rc);
@@ -202,6 +210,8 @@ static void check_end(struct checking *k, int rc)
 	for (uint32_t i = 0; i < k->tree_count; i++)
 		free(k->trees[i].leaves);
 	free(k->trees);
+	free(k->uptos);
+	suspects_fini(&k->suspects);
 	free(k->arena);
 	store_free(&k->s); /* after a failure only; read-only, nothing is in flight */
 	op_unqueue(&k->op);
@@ -262,18 +272,26 @@ static void journal_begin(struct checking *k)
 }
 
 /* CK4: what is in the journal counts, committed or not yet.  Leaks are of what an opening finds. */
-static void journal_end(struct checking *k)
+static int journal_end(struct checking *k)
 {
+	struct lsn *more = realloc(k->uptos, (k->upto_count + 1) * sizeof(*more));
 	struct replica_status st;
 	int rc;
 
+	if (more == NULL)
+		return -ERR_NOMEM;
 	replica_status(k->r, &st);
+	k->uptos = more;
+	more[k->upto_count++] = lsn_min(st.commit, replica_mark_lsn(k->r));
+	index_barrier(replica_index(k->r),
+		      st.commit); /* CK2 (1): what is below stays to be found */
 	rc = st.has_hole || k->c->leaks != NULL ? 0 : replica_commit(k->r, st.tail);
 	if (rc < 0)
 		say(k, CHECK_NOTE,
 		    "group %s: the journal does not fit memory: its digest is not of its end",
 		    st.name);
 	k->r = store_next_replica(k->s, k->r);
+	return 0;
 }
 
 static int journal_step(struct checking *k)
@@ -300,10 +318,8 @@ static int journal_step(struct checking *k)
 			    k->jr.lsn.v, err_text(rc));
 		}
 	}
-	if (rc < 0 || k->c->skip_journal || k->jr.lsn.v >= st.tail.v) {
-		journal_end(k);
-		return 0;
-	}
+	if (rc < 0 || k->c->skip_journal || k->jr.lsn.v >= st.tail.v)
+		return journal_end(k);
 	k->reading = true;
 	completion_arm(&k->jr.done, &k->op, BIT_PART);
 	replica_journal_read(k->r, &k->jr);
@@ -399,6 +415,23 @@ static int snapshots_step(struct checking *k, struct replica *r)
 	return rc;
 }
 
+/* Trees being given back: those that a durable checkpoint calls so, or the others.  CK2 */
+static int ghosts_step(struct checking *k, bool durable)
+{
+	int rc = 0;
+
+	LIST_FOR_EACH(link, &k->s->ghosts) {
+		const struct ghost *g = container_of(link, struct ghost, link);
+		struct volume_root root = {.root = CHUNK_NONE};
+
+		if (rc < 0 || (g->after == 0) != durable)
+			continue;
+		map_root_get(g->map, &root);
+		rc = tree_add(k, NULL, &root, "-");
+	}
+	return rc;
+}
+
 static int tables_step(struct checking *k)
 {
 	static const char *const names[TABLE_COUNT] = {
@@ -406,6 +439,7 @@ static int tables_step(struct checking *k)
 		"reference counts", "snapshot table", "snapshot volumes"};
 	struct replica_volume *volumes = calloc(VOLUMES_MAX, sizeof(*volumes));
 	int rc = volumes == NULL ? -ERR_NOMEM : 0;
+	uint32_t nth = 0;
 
 	see_page(k, supers_content(k->s->supers)->root_address, "checkpoint root");
 	for (uint32_t t = 0; t < TABLE_COUNT; t++) {
@@ -416,10 +450,11 @@ static int tables_step(struct checking *k)
 				see_page(k, table->pages[level][i].ref.address, names[t]);
 	}
 	for (struct replica *r = store_first_replica(k->s); r != NULL && rc == 0;
-	     r = store_next_replica(k->s, r)) {
+	     r = store_next_replica(k->s, r), nth++) {
 		struct replica_status st;
 		uint32_t n = replica_volumes(r, volumes, VOLUMES_MAX);
 
+		assert(nth < k->upto_count);
 		replica_status(r, &st);
 		for (uint32_t i = 0; i < n && rc == 0; i++) {
 			struct volume_root root = {.volume = volumes[i], .root = CHUNK_NONE};
@@ -430,19 +465,18 @@ static int tables_step(struct checking *k)
 			root.volume = volumes[i];
 			root.volume.used_bytes = m == NULL ? 0 : map_used_bytes(m);
 			rc = tree_add(k, r, &root, st.name);
+			if (rc == 0)
+				k->trees[k->tree_count - 1].upto = k->uptos[nth];
 		}
 	}
 	for (struct replica *r = store_first_replica(k->s); r != NULL && rc == 0;
 	     r = store_next_replica(k->s, r))
 		rc = snapshots_step(k, r);
-	LIST_FOR_EACH(link, &k->s->ghosts) {
-		struct volume_root root = {.root = CHUNK_NONE};
-
-		if (rc < 0)
-			break;
-		map_root_get(container_of(link, struct ghost, link)->map, &root);
-		rc = tree_add(k, NULL, &root, "-");
-	}
+	if (rc == 0)
+		rc = ghosts_step(k, false);
+	k->read_count = k->tree_count;
+	if (rc == 0)
+		rc = ghosts_step(k, true);
 	free(volumes);
 	k->phase = CHECK_TREE;
 	return rc;
@@ -460,7 +494,6 @@ static void page_read(struct checking *k, const struct disk_inner_entry *entry, 
 	f->index = index;
 	f->next = 0;
 	f->again = k->depth > 1 && f[-1].again;
-	f->shared = (k->depth > 1 && f[-1].shared) || space_refs(k->s->space, entry->address) > 1;
 	k->phase = CHECK_PAGE;
 	completion_arm(&k->page_req.done, &k->op, BIT_PART);
 	disk_io(k->disk, &k->page_req, DISK_READ, 0, entry->address, f->page, PAGE_BYTES);
@@ -475,12 +508,15 @@ static int tree_step(struct checking *k)
 						 .crc = t->root.root_crc,
 						 .digest = t->root.root_digest};
 
+		if (k->tree == k->read_count)
+			suspects_judge(k);
 		if (t->root.root != CHUNK_NONE) {
 			page_read(k, &entry, (uint16_t)t->root.depth, 0);
 			return 1;
 		}
 		k->tree++;
 	}
+	suspects_judge(k); /* no ghost came */
 	unreached(k);
 	if (k->c->digest)
 		digests(k);
@@ -584,6 +620,30 @@ static int page_step(struct checking *k)
 
 /* --- home --- */
 
+static void block_is_bad(struct checking *k, const struct check_tree *t, uint64_t block,
+			 uint64_t at)
+{
+	say(k, CHECK_BAD, "%s: block %" PRIu64 " in home at %" PRIu64 " has a wrong checksum",
+	    t->name, block, at);
+}
+
+/* CK2 (1) */
+static bool fold_may_write(const struct check_tree *t, uint64_t block)
+{
+	return t->r != NULL &&
+	       index_has_below(replica_index(t->r), t->root.volume.slot, block, t->upto);
+}
+
+static void suspect(struct checking *k, uint64_t first, uint64_t chunk, uint16_t blocks)
+{
+	struct suspect one = {.tree = k->tree, .block = first, .chunk = chunk, .blocks = blocks};
+
+	for (uint32_t i = 0; i < k->depth; i++)
+		one.pages[one.page_count++] = k->frames[i].entry.address;
+	if (suspects_add(&k->suspects, &one) < 0)
+		say(k, CHECK_BAD, "no memory to note what is in doubt");
+}
+
 static void chunk_check(struct checking *k, uint32_t r)
 {
 	struct check_frame *f = &k->frames[k->depth - 1];
@@ -592,14 +652,14 @@ static void chunk_check(struct checking *k, uint32_t r)
 	bool base = k->chunk_of[r] % 2 != 0;
 	const struct disk_chunk *c = &((const struct disk_leaf *)(const void *)f->page)->chunks[i];
 	uint64_t at = base ? c->base : c->chunk;
-	uint16_t blocks = base ? c->based : c->valid;
+	uint64_t first = f->index * LEAF_BLOCKS + i * CHUNK_BLOCKS;
+	uint16_t blocks = base ? c->based : c->valid, doubtful = 0;
 
 	if (k->chunk_reqs[r].done.rc < 0) {
 		say(k, CHECK_BAD, "%s: chunk at %" PRIu64 " cannot be read", t->name, at);
 		return;
 	}
 	for (uint32_t b = 0; b < CHUNK_BLOCKS; b++) {
-		uint64_t block = f->index * LEAF_BLOCKS + i * CHUNK_BLOCKS + b;
 		const uint8_t *data = k->chunk_data + r * CHUNK_BYTES + b * BLOCK_BYTES;
 
 		if ((blocks >> b & 1) == 0)
@@ -607,17 +667,44 @@ static void chunk_check(struct checking *k, uint32_t r)
 		k->c->blocks++;
 		if (crc32c(data, BLOCK_BYTES) == c->crcs[b])
 			continue;
-		if (!t->strict &&
-		    (t->r == NULL ||
-		     ((!f->shared || !list_empty(&k->s->ghosts)) &&
-		      space_refs(k->s->space, at) == 1 &&
-		      index_get(replica_index(t->r), t->root.volume.slot, block).kind !=
-			      INDEX_NONE)))
-			continue; /* CK2; a page may be shared with a tree that nobody reads any more */
-		say(k, CHECK_BAD,
-		    "%s: block %" PRIu64 " in home at %" PRIu64 " has a wrong checksum", t->name,
-		    block, at + b * BLOCK_BYTES);
+		if (t->r == NULL && !t->strict)
+			continue; /* of no use to anybody */
+		if (fold_may_write(t, first + b))
+			doubtful = (uint16_t)(doubtful | 1u << b);
+		else
+			block_is_bad(k, t, first + b, at + b * BLOCK_BYTES);
 	}
+	if (doubtful != 0)
+		suspect(k, first, at, doubtful);
+}
+
+/* References found so far to a page, or to a chunk. */
+static uint32_t found(const struct checking *k, bool page, uint64_t at)
+{
+	uint64_t i = at / (page ? PAGE_BYTES : CHUNK_BYTES);
+	const uint8_t *bits = page ? k->pages_seen : k->chunks_seen;
+
+	if ((bits[i / 8] >> i % 8 & 1) == 0)
+		return 0;
+	return 1 + refs_extra(page ? &k->pages_more : &k->chunks_more,
+			      (uint32_t)(i / REFS_PER_SLOT), (uint32_t)(i % REFS_PER_SLOT));
+}
+
+/* Every tree that is read has been walked.  CK2 (2) */
+static void suspects_judge(struct checking *k)
+{
+	for (uint32_t n = 0; n < k->suspects.count; n++) {
+		const struct suspect *u = &k->suspects.list[n];
+		bool shared = found(k, false, u->chunk) > 1;
+
+		for (uint32_t i = 0; i < u->page_count; i++)
+			shared = shared || found(k, true, u->pages[i]) > 1;
+		for (uint32_t b = 0; b < CHUNK_BLOCKS && shared; b++)
+			if ((u->blocks >> b & 1) != 0)
+				block_is_bad(k, &k->trees[u->tree], u->block + b,
+					     u->chunk + b * BLOCK_BYTES);
+	}
+	k->suspects.count = 0;
 }
 
 static void see_chunk(struct checking *k, uint64_t chunk)
@@ -680,14 +767,9 @@ static int home_step(struct checking *k)
 static void unit_compare(struct checking *k, uint64_t at, uint64_t unit_bytes)
 {
 	bool page = unit_bytes == PAGE_BYTES;
-	const uint8_t *bits = page ? k->pages_seen : k->chunks_seen;
-	uint64_t i = at / unit_bytes;
-	uint32_t count = space_refs(k->s->space, at), is = 0;
+	uint32_t count = space_refs(k->s->space, at), is = found(k, page, at);
 	bool unsure;
 
-	if ((bits[i / 8] >> i % 8 & 1) != 0)
-		is = 1 + refs_extra(page ? &k->pages_more : &k->chunks_more,
-				    (uint32_t)(i / REFS_PER_SLOT), (uint32_t)(i % REFS_PER_SLOT));
 	if (count == is || count == 0)
 		return; /* in use and marked free: said where it was found */
 	if (is < count && k->c->leaks != NULL &&

@@ -27,6 +27,8 @@
 
 _Static_assert(VOLUMES_MAX <= 256, "a volume slot fits the key");
 
+static const uint32_t grain_blocks[3] = {1, CHUNK_BLOCKS, LEAF_BLOCKS};
+
 struct entry {
 	uint64_t key; /* volume, grain, block */
 	uint64_t lsn;
@@ -306,7 +308,6 @@ int index_put_range(struct index *x, uint32_t volume, uint64_t block, uint64_t c
 
 struct index_hit index_get(const struct index *x, uint32_t volume, uint64_t block)
 {
-	static const uint32_t blocks[3] = {1, CHUNK_BLOCKS, LEAF_BLOCKS};
 	struct index_hit hit = {.kind = INDEX_NONE};
 
 	for (uint32_t g = GRAIN_BLOCK; g <= GRAIN_LEAF; g++) {
@@ -315,7 +316,7 @@ struct index_hit index_get(const struct index *x, uint32_t volume, uint64_t bloc
 
 		if (x->grain_count[g] == 0)
 			continue;
-		i = find(x, key_of(volume, (enum index_grain)g, block - block % blocks[g]));
+		i = find(x, key_of(volume, (enum index_grain)g, block - block % grain_blocks[g]));
 		if (i == NIL)
 			continue;
 		e = &x->entries[i];
@@ -327,6 +328,19 @@ struct index_hit index_get(const struct index *x, uint32_t volume, uint64_t bloc
 		hit.lsn.v = e->lsn;
 	}
 	return hit;
+}
+
+bool index_has_below(const struct index *x, uint32_t volume, uint64_t block, struct lsn lsn)
+{
+	for (uint32_t g = GRAIN_BLOCK; g <= GRAIN_LEAF; g++) {
+		uint64_t key = key_of(volume, (enum index_grain)g, block - block % grain_blocks[g]);
+		uint32_t n = x->grain_count[g] == 0 ? 0 : x->buckets[bucket_of(x, key)];
+
+		for (; n != 0; n = x->entries[n - 1].next)
+			if (x->entries[n - 1].key == key && x->entries[n - 1].lsn < lsn.v)
+				return true;
+	}
+	return false;
 }
 
 /* Entries of the record that entry i begins, and the first entry after it. */

@@ -46,6 +46,8 @@ uint64_t index_range_need(uint64_t block, uint64_t count);
  * stay beside newer ones of the same key until they are dropped; lookups give the newest. */
 void index_barrier(struct index *x, struct lsn lsn);
 struct index_hit index_get(const struct index *x, uint32_t volume, uint64_t block);
+/* Has any record below lsn the block?  Where a newer one replaced it on the same side of a barrier: no. */
+bool index_has_below(const struct index *x, uint32_t volume, uint64_t block, struct lsn lsn);
 
 uint32_t index_count(const struct index *x);
 uint32_t index_max(const struct index *x);

@@ -158,6 +158,12 @@ START_TEST(dropping_a_volume_leaves_what_lies_below_a_barrier)
 	ck_assert_int_eq(index_put_data(x, 0, 1, 4, 4, lsn_of(4)), 0);
 	ck_assert_int_eq(index_put_data(x, 1, 1, 5, 5, lsn_of(5)), 0);
 	ck_assert_uint_eq(index_count(x), 4);
+	ck_assert(!index_has_below(x, 0, 1, lsn_of(1)));
+	ck_assert(index_has_below(x, 0, 1, lsn_of(3)));
+	ck_assert(index_has_below(x, 0, 17, lsn_of(3))); /* of a coarse grain */
+	ck_assert(!index_has_below(x, 0, 17, lsn_of(2)));
+	ck_assert(!index_has_below(x, 1, 1, lsn_of(5)));
+	ck_assert(!index_has_below(x, 0, 2, lsn_of(9)));
 	index_drop_volume(x, 0);
 	ck_assert_uint_eq(index_count(x), 3);
 	ck_assert_uint_eq(index_get(x, 0, 1).crc, 1);
