@@ -184,8 +184,6 @@ static bool has_room(struct ss *s, uint32_t blocks)
 	struct store_status st;
 	uint64_t unfolded = blocks;
 
-	if (!s->small)
-		return true;
 	store_status(s->store, &st);
 	unfolded += st.index_entries;
 	for (uint32_t i = s->m->applied; i < s->m->count; i++)
