@@ -263,6 +263,7 @@ static void offline_check(struct ss *s)
 static bool open_store(struct ss *s, bool faults)
 {
 	for (int i = 0; i < OPEN_TRIES && !s->failed; i++) {
+		uint64_t failing;
 		int rc;
 
 		s->disk->faults.stop_nth = 0;
@@ -270,6 +271,7 @@ static bool open_store(struct ss *s, bool faults)
 			offline_check(s);
 		if (faults && i < 3)
 			plan_stop(s);
+		failing = s->disk->faults.fail_nth;
 		store_open(s->env, &s->disk->disk, &s->opts, &s->store, ss_arm(s));
 		rc = ss_wait(s, "store_open");
 		if (s->down) {
@@ -277,6 +279,8 @@ static bool open_store(struct ss *s, bool faults)
 			crash(s);
 			continue;
 		}
+		if (rc == -ERR_IO && failing != 0 && s->disk->faults.fail_nth == 0)
+			continue; /* the failure planned for this life came late: again */
 		if (rc != 0) {
 			ss_fail(s, "store_open answered %s", err_name(rc));
 			return false;
