@@ -58,6 +58,10 @@ static struct runner_kind kinds[SIM_KINDS] = {
 	[SIM_STORE_RESTARTS] = {"restarts of failed sites", 0, true},
 	[SIM_OLDER] = {"  of stores taken for older ones", 0, true},
 	[SIM_DIGESTS_EQUAL] = {"digests equal", 0, true},
+	[SIM_PASTS] = {"snapshots of the past asked for", 0, true},
+	[SIM_PASTS_MADE] = {"made", 0, true},
+	[SIM_PASTS_MISSING] = {"missing at a site", 0, false},
+	[SIM_PASTS_EQUAL] = {"equal at both sites", 0, true},
 	[SIM_REPAIRED] = {"rotten blocks repaired", 0, true},
 	[SIM_REFUSED] = {"blocks rotten everywhere, refused", 0, true},
 	[SIM_THIRD_SEEDS] = {"seeds with a distant async site", 0, true},
@@ -258,6 +262,7 @@ static void seed_flow(struct sim *s, uint64_t seed)
 	}
 	for (uint32_t i = 0; i < SIM_MEMBERS; i++)
 		world_set_drift(s->sites[i].node, (int32_t)prng_range(&s->prng, 0, 2000) - 1000);
+	sim_past_setup(s, seed);
 	make_clients(s, seed);
 	sim_run(s, SEC_NS, NULL);
 	s->faults_on = true;
@@ -278,6 +283,9 @@ static void seed_flow(struct sim *s, uint64_t seed)
 	sim_run(s, 500 * MS_NS, NULL);
 	sim_third_expect_caught_up(s, "after the storm");
 	if (s->failed || !digests_equal(s))
+		return;
+	sim_past_check(s);
+	if (s->failed)
 		return;
 	sim_rot(s, VOLUME_BYTES / BLOCK_BYTES);
 	if (!s->failed && sim_run(s, LIVE_NS + hold_down_ns(s), sim_is_in_sync)) {

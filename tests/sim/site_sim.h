@@ -5,6 +5,7 @@
  * site_third.c   a distant third site, async, in a third of the seeds
  * site_world.c   builds the nodes, boots and crashes them, makes group and volume
  * site_faults.c  chooses and ends faults
+ * site_past.c    snapshots of the past, by an operator
  * site_check.c   the invariants of QUORUM 4.7, after every event
  * site_sim.c     one seed from formation to the last check; the runner
  */
@@ -71,6 +72,10 @@ enum sim_kind {
 	SIM_STORE_RESTARTS,
 	SIM_OLDER,
 	SIM_DIGESTS_EQUAL,
+	SIM_PASTS,
+	SIM_PASTS_MADE,
+	SIM_PASTS_MISSING,
+	SIM_PASTS_EQUAL,
 	SIM_REPAIRED,
 	SIM_REFUSED,
 	SIM_THIRD_SEEDS,
@@ -163,7 +168,14 @@ struct sim {
 	struct lsn acked; /* highest commit LSN of an open primary in the newest epoch */
 	uint64_t checked_stamp;
 	uint64_t acked_before;
-	bool frozen_clocks; /* this seed stops clocks: reads may be stale */
+	/* site_past.c */
+	bool pasts; /* this seed's group keeps a history */
+	struct prng past_prng;
+	uint64_t past_next, past_names;
+	struct conductor_request *past; /* the last one, or NULL */
+	struct op past_op;
+	struct sim_site *past_site; /* who was asked */
+	bool frozen_clocks;	    /* this seed stops clocks: reads may be stale */
 	bool failed;
 	char what[1024];
 };
@@ -177,6 +189,12 @@ void sim_set_mutant(struct sim *s, uint32_t mutant);
 
 /* site_rot.c: in sync, nothing written: blocks of a volume of so many rot; P4 is checked. */
 void sim_rot(struct sim *s, uint64_t blocks);
+
+/* site_past.c: setup after sim_setup, tick while the storm is on, check when it is over */
+void sim_past_setup(struct sim *s, uint64_t seed);
+void sim_past_crashed(struct sim *s, const struct sim_site *x);
+void sim_past_tick(struct sim *s);
+void sim_past_check(struct sim *s);
 
 /* site_world.c */
 void sim_open(struct sim *s, uint64_t seed);

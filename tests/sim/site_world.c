@@ -159,6 +159,7 @@ static void on_crash(struct world_node *n)
 
 	take_counters(x);
 	x->role_op.waits = 0; /* nobody will answer */
+	sim_past_crashed(x->sim, x);
 	if (x->site != NULL)
 		site_abandon(&x->site);
 	if (x->member != NULL)
@@ -248,6 +249,7 @@ static void tick_fire(struct wevent *ev)
 		sim_check_leader(&s->sites[i]);
 	sim_faults_tick(s);
 	sim_third_tick(s);
+	sim_past_tick(s);
 	world_plan(s->w, ev, TICK_NS);
 }
 
@@ -299,6 +301,8 @@ void sim_close(struct sim *s)
 		free(s->sites[i].role);
 		s->sites[i].role = NULL;
 	}
+	free(s->past);
+	s->past = NULL;
 	for (uint32_t i = 0; i < s->client_count; i++)
 		client_free(&s->clients[i]);
 	s->w->check = NULL;

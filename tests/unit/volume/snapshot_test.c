@@ -353,6 +353,101 @@ START_TEST(a_group_with_snapshots_goes_only_by_force_and_closes_their_readers)
 }
 END_TEST
 
+static int history(struct vb *b, uint64_t bytes)
+{
+	struct conductor_request r = {.kind = REQUEST_GROUP_SET, .set_history = true};
+
+	snprintf(r.group.name, sizeof(r.group.name), "g");
+	r.group.history_bytes = bytes;
+	return vb_request(b, &r);
+}
+
+static struct replica_status now(struct vb *b)
+{
+	struct replica_status st;
+
+	replica_status(conductor_replica(b->c, "g"), &st);
+	return st;
+}
+
+static int ask_at(struct vb *b, const char *name, struct conductor_request *r, enum snapshot_at at,
+		  uint64_t value)
+{
+	r->kind = REQUEST_SNAPSHOT_CREATE;
+	memset(&r->snapshot, 0, sizeof(r->snapshot));
+	snprintf(r->snapshot.group, sizeof(r->snapshot.group), "g");
+	snprintf(r->snapshot.name, sizeof(r->snapshot.name), "%s", name);
+	r->snapshot.at = at;
+	r->snapshot.at_lsn.v = r->snapshot.at_time.v = r->snapshot.at_age_ns = value;
+	return vb_request(b, r);
+}
+
+START_TEST(an_earlier_moment_comes_back_by_lsn_time_and_age)
+{
+	struct vb *b = vb_open(45, STORE_BYTES);
+	struct conductor_request r = {0};
+	uint64_t lsn, wall, clock;
+
+	vb_make(b, VOLUME_BYTES);
+	ck_assert_int_eq(history(b, 100 << 20), 0);
+	fake_run_for(b->f, 2 * SEC_NS);
+	write_all(b, "g/v", 1);
+	lsn = now(b).commit.v;
+	wall = clock_wall(b->f->env->clock).v;
+	clock = clock_now(b->f->env->clock).v;
+	fake_run_for(b->f, SEC_NS);
+	write_all(b, "g/v", 2);
+	fake_run_for(b->f, SEC_NS);
+	write_all(b, "g/v", 3);
+	ck_assert_int_eq(ask_at(b, "lsn", &r, SNAPSHOT_AT_LSN, lsn), 0);
+	ck_assert_uint_eq(r.snapshot.lsn.v, lsn);
+	ck_assert_int_eq(ask_at(b, "odd", &r, SNAPSHOT_AT_LSN, lsn + 1), 0);
+	ck_assert_uint_eq(r.snapshot.lsn.v, lsn);
+	ck_assert_int_eq(ask_at(b, "time", &r, SNAPSHOT_AT_TIME, wall), 0);
+	ck_assert_uint_eq(r.snapshot.lsn.v, lsn);
+	ck_assert_int_eq(
+		ask_at(b, "age", &r, SNAPSHOT_AT_AGE, clock_now(b->f->env->clock).v - clock), 0);
+	ck_assert_int_eq(ask_at(b, "", &r, SNAPSHOT_AT_TIME, wall), 0);
+	ck_assert_int_eq(strncmp(r.snapshot.name, "at-", 3), 0);
+	check_all(b, "g/v@lsn", 1);
+	check_all(b, "g/v@time", 1);
+	check_all(b, "g/v@age", 1);
+	check_all(b, "g/v", 3);
+	ck_assert_int_eq(request(b, REQUEST_ROLLBACK, "g@time"), 0);
+	check_all(b, "g/v", 1);
+	vb_shut(b);
+	vb_close(&b);
+}
+END_TEST
+
+START_TEST(what_cannot_be_gone_back_to_is_refused_and_says_what_can)
+{
+	struct vb *b = vb_open(46, STORE_BYTES);
+	struct conductor_request r = {0};
+
+	vb_make(b, VOLUME_BYTES);
+	write_all(b, "g/v", 1);
+	ck_assert_int_eq(ask_at(b, "x", &r, SNAPSHOT_AT_LSN, 4096), -ERR_TRIMMED);
+	ck_assert_ptr_ne(strstr(r.text, "keeps no history"), NULL);
+	ck_assert_int_eq(history(b, 100 << 20), 0);
+	fake_run_for(b->f, 2 * SEC_NS);
+	write_all(b, "g/v", 2);
+	ck_assert_int_eq(ask_at(b, "x", &r, SNAPSHOT_AT_LSN, 4096), -ERR_TRIMMED);
+	ck_assert_ptr_ne(strstr(r.text, "the earliest moment is "), NULL);
+	ck_assert_ptr_ne(strstr(r.text, "--history"), NULL);
+	ck_assert_int_eq(ask_at(b, "x", &r, SNAPSHOT_AT_AGE, UINT64_MAX), -ERR_TRIMMED);
+	ck_assert_int_eq(ask_at(b, "x", &r, SNAPSHOT_AT_LSN, now(b).tail.v + 4096), -ERR_RANGE);
+	ck_assert_int_eq(
+		ask_at(b, "x", &r, SNAPSHOT_AT_TIME, clock_wall(b->f->env->clock).v + SEC_NS),
+		-ERR_INVALID);
+	ck_assert_uint_eq(listed(b), 0);
+	ck_assert_int_eq(ask_at(b, "now", &r, SNAPSHOT_AT_AGE, 0), 0); /* is as good as of now */
+	check_all(b, "g/v@now", 2);
+	vb_shut(b);
+	vb_close(&b);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("volume-snapshot");
@@ -371,6 +466,8 @@ int main(void)
 	tcase_add_test(t, exports_of_snapshots_are_listed_after_volumes_the_newest_first);
 	tcase_add_test(t, stopping_closes_the_readers_of_snapshots_and_waits_for_them);
 	tcase_add_test(t, a_group_with_snapshots_goes_only_by_force_and_closes_their_readers);
+	tcase_add_test(t, an_earlier_moment_comes_back_by_lsn_time_and_age);
+	tcase_add_test(t, what_cannot_be_gone_back_to_is_refused_and_says_what_can);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
