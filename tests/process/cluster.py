@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two sites and a witness as real processes, for tests: start, break, mend, ask.  A third site, south,
-by wish: "distant" is listed async-only and no member of the quorum, "member" is one in the witness's place.
+by wish: "distant" is listed async-only and no member of the quorum, "member" is one in the witness's
+place, "pair" has east and south only, without a quorum.
 
 Everything lives in one folder made by tempfile; the processes are ended by their ids. With
 netns=True each process gets a network namespace of its own, joined by a bridge in a fourth, so that
@@ -56,9 +57,9 @@ class Cluster:
                  log_level="info", south=None):
         self.build = build
         self.south = south
-        self.sites = SITES + (("south",) if south else ())
-        self.members = ("east", "west", "south") if south == "member" else MEMBERS
-        self.all = MEMBERS + (("south",) if south else ()) if south != "member" else self.members
+        self.sites = {None: SITES, "pair": ("east", "south")}.get(south, SITES + ("south",))
+        self.members = {"member": ("east", "west", "south"), "pair": ()}.get(south, MEMBERS)
+        self.all = self.members + (() if south in (None, "member") else self.sites if south == "pair" else ("south",))
         self.dir = tempfile.mkdtemp(prefix="ts-", dir=base)
         self.netns = netns
         self.size, self.timers, self.memory, self.log_level = size, timers, memory, log_level
@@ -129,10 +130,10 @@ class Cluster:
             text = f"name: witness\nstate: {self.path(m, 'quorum')}\n" + quorum.replace(
                 f"  state: {self.path(m, 'quorum')}\n", "")
         else:
-            distant = self.south == "distant"
+            distant = self.south in ("distant", "pair")
             sites = "\n".join(f"  - {{name: {n}, address: {self.address(n, 0)}"
                               f"{', async: true' if distant and n == 'south' else ''}}}" for n in self.sites)
-            if distant and m == "south":
+            if self.south == "pair" or (distant and m == "south"):
                 quorum = ""
             text = (f"site: {m}\nstore: {self.path(m, 'store')}\nadmin: {self.path(m, 'admin')}\n"
                     f"nbd:\n  listen: [\"unix:{self.path(m, 'nbd')}\"]\n"
