@@ -257,6 +257,25 @@ static struct replica_sums sums_of(struct rb *b, struct replica *r, uint64_t lea
 	return q;
 }
 
+/* Both wait for pages with the same job: what the one went down to is nothing to the other. */
+START_TEST(a_read_after_a_question_about_a_page_goes_down_to_the_leaf)
+{
+	struct rb *b = rb_open(7, 0);
+	struct fake_wait wait;
+
+	ck_assert_int_eq(rb_start(b), 0);
+	rb_work(b, 300);
+	rb_settle(b);
+	replica_fold(b->r, fake_arm(b->f, &wait));
+	ck_assert_int_eq(fake_wait(b->f, &wait), 0);
+	rb_crash(b);
+	ck_assert_int_eq(rb_reopen(b), 0); /* no page is in memory */
+	(void)page_of(b, b->r, 1, 0, (struct lsn){0});
+	rb_check_content(b);
+	rb_close(&b);
+}
+END_TEST
+
 /* CM1 to CM3 */
 START_TEST(pages_and_checksums_tell_what_differs)
 {
@@ -311,6 +330,7 @@ int main(void)
 	tcase_add_test(c, a_crash_beside_it_leaves_the_visible_replica);
 	tcase_add_test(c, the_next_one_begins_with_what_the_last_one_had);
 	tcase_add_test(c, a_late_import_does_not_replace_what_is_newer);
+	tcase_add_test(c, a_read_after_a_question_about_a_page_goes_down_to_the_leaf);
 	tcase_add_test(c, pages_and_checksums_tell_what_differs);
 	suite_add_tcase(suite, c);
 	runner = srunner_create(suite);
