@@ -172,6 +172,7 @@ static int read_plan(struct replica_read *rd, struct read_job *job)
 		return rc;
 	completion_arm(&job->load.done, &rd->op, WAIT_LOAD);
 	job->load.leaf_no = leaf_no;
+	job->load.level = 0; /* the job may have served replica_compare.c */
 	map_leaf_load(map, &job->load);
 	return PLAN_LOADING;
 }
@@ -447,6 +448,7 @@ static int allocated_fill(struct replica_allocated *q, struct read_wait *w)
 		return rc;
 	completion_arm(&w->job->load.done, &q->op, WAIT_LOAD);
 	w->job->load.leaf_no = leaf_no;
+	w->job->load.level = 0; /* the job may have served replica_compare.c */
 	map_leaf_load(map, &w->job->load);
 	return 1;
 }
