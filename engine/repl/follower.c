@@ -171,6 +171,8 @@ static void follower_step(struct op *op)
 			f->spoiled = true; /* what is half done gives its room back */
 		if (f->staged && f->compares && !f->spoiled) { /* G4 */
 			replica_fold_cap(f->replica, (struct lsn){UINT64_MAX});
+			if (f->walk != NULL)
+				walk_leave_mark(f->walk);
 			f->staged = false;
 		}
 		if (!f->staged || store_is_failed(f->store)) {

@@ -24,6 +24,11 @@
  *              K5  The walk has no state but the staging tree: whoever begins again starts at the roots, and
  *                  passes over what is equal by now.  A block that was fetched stays, so the work that is
  *                  left only shrinks, whatever is rewritten meanwhile: that is streamed (K1).
+ *                  So that nothing is read twice for K2, a walk that is cut off leaves a mark behind: before it all
+ *                  is what the source had at that walk's s, but for what records since have written (K1),
+ *                  and these have written it at the source, too.  The next walk therefore takes there
+ *                  that s for `since`, and asks only the source what has changed.  Only in the reign of the
+ *                  same primary, whose history has no other branch, and without a rollback meanwhile.
  *              K6  The end is asked for when every leaf is done and every import has ended.
  * States.      pages: one at a time, ASK -> WAIT -> children.  A leaf: FREE -> SUMS -> (HASH) -> FETCH (holes, room
  *              in the window) -> (BLOCKS) -> FREE.
@@ -50,6 +55,7 @@
 #define WALK_HASHES 4u		     /* leaves whose own blocks are being read */
 #define BUF_RESERVE 2u
 #define BIT_OWN 1u
+#define MAP_SHIFT 6u /* FRAME_COMPARE_CHILDREN is 2^6 */
 #define LEVELS (FRAME_COMPARE_LEVELS_MAX + 1)
 #define MASK_WORDS (LEAF_BLOCKS / 64u)
 
@@ -84,7 +90,7 @@ struct walk_leaf {
 	struct buf *buf;
 	uint32_t next;
 	uint64_t hash, hash_told;
-	bool hashing, hashed, hash_bad;
+	bool marked, hashing, hashed, hash_bad;
 };
 
 struct walk_level {
@@ -96,6 +102,7 @@ struct walk {
 	struct repl_follower *f;
 	struct env *env;
 	struct lsn since;
+	struct replica_stage_mark mark; /* of an earlier walk; epoch.number 0: none that counts */
 	uint64_t questions;
 	uint32_t volume_index; /* in f->full */
 	bool volume_begun;
@@ -120,7 +127,7 @@ static void walk_wake(struct op *op);
 static void leaf_wake(struct op *op);
 static bool pages_step(struct walk *w);
 static bool page_run(struct walk *w);
-static void page_compare(struct walk *w);
+static void page_compare(struct walk *w, bool marked);
 static bool walk_down(struct walk *w);
 static void volume_skip(struct walk *w);
 static bool leaf_run(struct walk *w, struct walk_leaf *l);
@@ -143,6 +150,11 @@ int walk_open(struct repl_follower *f, struct walk **ret_walk)
 	w->f = f;
 	w->env = f->env;
 	w->since = replica_stage_since(f->replica);
+	replica_stage_mark(f->replica, &w->mark);
+	if (w->mark.epoch.number != f->epoch.number || w->mark.epoch.site != f->epoch.site ||
+	    w->mark.epoch.incarnation != f->epoch.incarnation ||
+	    w->mark.content_generation != f->full->content_generation)
+		w->mark = (struct replica_stage_mark){0};
 	w->heard = clock_now(f->env->clock);
 	op_init(&w->page_op, f->env->ready, walk_wake);
 	for (uint32_t i = 0; i < WALK_LEAVES; i++) {
@@ -193,6 +205,55 @@ void walk_abandon(struct walk **w)
 {
 	free(*w);
 	*w = NULL;
+}
+
+/* Is everything of the volume before leaf `end` before the mark?  K5 */
+static bool is_marked(const struct walk *w, uint32_t volume, uint64_t end)
+{
+	if (w->mark.epoch.number == 0)
+		return false;
+	return volume < w->mark.volume || (volume == w->mark.volume && end <= w->mark.leaf);
+}
+
+/* The first leaf of the volume under the cursor that was not looked at. */
+static uint64_t walk_cursor(const struct walk *w)
+{
+	const struct walk_level *at = &w->path[w->level];
+
+	if (!w->volume_begun)
+		return 0;
+	if (w->page_phase != PAGE_NONE)
+		return at->index << MAP_SHIFT * w->level;
+	if (at->todo == 0)
+		return (at->index + 1) << MAP_SHIFT * w->level;
+	return (at->index * FRAME_COMPARE_CHILDREN + (uint64_t)__builtin_ctzll(at->todo))
+	       << MAP_SHIFT * (w->level - 1);
+}
+
+void walk_leave_mark(const struct walk *w)
+{
+	const struct frame_full *full = w->f->full;
+	struct replica_stage_mark m = {.epoch = w->f->epoch,
+				       .content_generation = full->content_generation,
+				       .since = w->f->spec.begin,
+				       .volume = VOLUMES_MAX};
+
+	if (w->volume_index < full->volume_count) {
+		m.volume = full->volumes[w->volume_index].slot;
+		m.leaf = walk_cursor(w);
+	}
+	for (uint32_t i = 0; i < WALK_LEAVES; i++) {
+		const struct walk_leaf *l = &w->leaves[i];
+
+		if (l->phase == LEAF_FREE ||
+		    (l->volume > m.volume || (l->volume == m.volume && l->leaf >= m.leaf)))
+			continue;
+		m.volume = l->volume;
+		m.leaf = l->leaf;
+	}
+	if (!is_marked(w, m.volume, m.leaf) ||
+	    (m.volume == w->mark.volume && m.leaf == w->mark.leaf))
+		replica_stage_mark_set(w->f->replica, &m);
 }
 
 void walk_status(const struct walk *w, struct walk_status *ret)
@@ -371,7 +432,11 @@ static bool page_run(struct walk *w)
 				      .level = w->level,
 				      .index = w->path[w->level].index,
 				      .since = w->since};
+	bool marked = is_marked(w, volume, (m.index + 1) << MAP_SHIFT * w->level);
 	int rc = w->own_page.done.rc;
+
+	if (marked)
+		m.since = w->mark.since;
 
 	if (w->page_phase == PAGE_ASK) {
 		w->page_question = (struct walk_question){0};
@@ -398,14 +463,15 @@ static bool page_run(struct walk *w)
 	else if (w->page_question.rc < 0)
 		follower_fail(w->f, -ERR_PROTOCOL, "the source cannot answer about a page");
 	else
-		page_compare(w);
+		page_compare(w, marked);
 	return true;
 }
 
 /* K2: which children may differ. */
-static void page_compare(struct walk *w)
+static void page_compare(struct walk *w, bool marked)
 {
 	const struct replica_page *a = &w->own_page;
+	uint64_t changed = marked ? 0 : a->changed; /* K5 */
 	const struct frame_compare_told *b = &w->page_told;
 	uint64_t either = a->present | b->present, same = 0;
 	uint32_t mutant = w->f->mutant;
@@ -413,7 +479,7 @@ static void page_compare(struct walk *w)
 	for (uint32_t i = 0; i < FRAME_COMPARE_CHILDREN; i++) {
 		uint64_t bit = 1ull << i;
 
-		if ((a->known & b->known & ~a->changed & ~b->changed & bit) != 0 &&
+		if ((a->known & b->known & ~changed & ~b->changed & bit) != 0 &&
 		    a->digests[i] == b->digests[i])
 			same |= bit;
 		if (mutant == REPL_MUTANT_SKIP_UNKNOWN && (a->present & b->present & bit) != 0)
@@ -535,6 +601,9 @@ static bool sums_run(struct walk *w, struct walk_leaf *l)
 		.kind = COMPARE_SUMS, .volume = l->volume, .index = l->leaf, .since = w->since};
 	int rc = l->own.done.rc;
 
+	l->marked = is_marked(w, l->volume, l->leaf + 1);
+	if (l->marked)
+		m.since = w->mark.since;
 	if (!ask(w, &l->question, &m) || !l->question.told || l->op.waits != 0)
 		return false; /* wait: both sides' sums */
 	if (rc == -ERR_NOMEM) {
@@ -556,7 +625,7 @@ static bool sums_run(struct walk *w, struct walk_leaf *l)
 /* K2, K3 */
 static void sums_compare(struct walk *w, struct walk_leaf *l)
 {
-	uint32_t changed = l->changed | l->own.changed;
+	uint32_t changed = l->changed | (l->marked ? 0 : l->own.changed); /* K5 */
 
 	for (uint32_t i = 0; i < LEAF_BLOCKS; i++) {
 		bool theirs = bit_get(l->data, i), ours = bit_get(l->own.data, i);
@@ -706,12 +775,14 @@ static bool blocks_run(struct walk *w, struct walk_leaf *l)
 	if (!l->question.told || l->imports > 0)
 		return false; /* wait: blocks, their imports */
 	assert(w->window_bytes >= bytes);
-	w->window_bytes -= bytes;
-	if (l->question.rc == 0 && l->got != l->want_count)
+	if (l->question.rc == 0 && l->got != l->want_count) {
 		follower_fail(w->f, -ERR_PROTOCOL, "blocks that were asked for did not come");
-	else if (l->question.rc < 0 && l->question.rc != -ERR_NOT_FOUND)
+	} else if (l->question.rc < 0 && l->question.rc != -ERR_NOT_FOUND) {
 		follower_fail(w->f, -ERR_PROTOCOL, "the source cannot send blocks");
-	l->phase = LEAF_FREE;
+	} else {
+		w->window_bytes -= bytes;
+		l->phase = LEAF_FREE;
+	}
 	return true;
 }
 

@@ -26,6 +26,8 @@ MUST_CHECK int walk_told(struct walk *w, const struct conn_frame *frame); /* COM
 MUST_CHECK int walk_base(struct walk *w, struct import_slot *slot);
 void walk_imported(struct walk *w, struct import_slot *slot);
 bool walk_is_quiet(const struct walk *w); /* nothing in flight but imports */
+/* It ends here: for the next walk with the same staging replica.  Quiet, and no import in flight. */
+void walk_leave_mark(const struct walk *w);
 void walk_free(struct walk **w);
 void walk_abandon(struct walk **w);
 

@@ -162,6 +162,16 @@ struct lsn replica_stage_since(const struct replica *staging)
 	return staging->stage_since;
 }
 
+void replica_stage_mark_set(struct replica *staging, const struct replica_stage_mark *m)
+{
+	staging->stage_mark = *m;
+}
+
+void replica_stage_mark(const struct replica *staging, struct replica_stage_mark *ret)
+{
+	*ret = staging->stage_mark;
+}
+
 void replica_trees_bad(struct replica *r)
 {
 	r->trees_bad = true;

@@ -215,6 +215,21 @@ struct replica *replica_staging(struct store *s, const struct uuid *group); /* N
  * it descends from could say, nor above their begins: what was imported counts as changed.
  */
 struct lsn replica_stage_since(const struct replica *staging);
+/*
+ * How far a comparison has come, kept with the staging replica for the next one that begins with it: all
+ * before leaf `leaf` of volume slot `volume`, and all of lower slots, is what the source had at `since`, but
+ * for blocks that records from there on have written.  It is of that primary's reign and generation only.
+ * The store does not look at it.  epoch.number 0: nothing is known.
+ */
+struct replica_stage_mark {
+	struct epoch epoch;
+	uint64_t content_generation;
+	struct lsn since;
+	uint32_t volume;
+	uint64_t leaf;
+};
+void replica_stage_mark_set(struct replica *staging, const struct replica_stage_mark *m);
+void replica_stage_mark(const struct replica *staging, struct replica_stage_mark *ret);
 /* Fold nothing of r from this LSN on, a commit LSN of it; UINT64_MAX: no bound.  While it is set, an import
  * `over` of what was read at the source after it had committed that much replaces nothing newer. */
 void replica_fold_cap(struct replica *r, struct lsn cap);

@@ -266,6 +266,8 @@ static int build(struct replica_maker *m, const struct replica *from)
 	if (from != NULL)
 		r->stage_since =
 			lsn_min(r->stage_since, from->staging ? from->stage_since : from->fold);
+	if (from != NULL && from->staging)
+		r->stage_mark = from->stage_mark;
 	replica_journal_opts(r, &opts);
 	if (rc == 0)
 		rc = journal_create(&opts, begin, stage != NULL ? stage->chain : 0, &r->journal);

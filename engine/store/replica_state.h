@@ -106,6 +106,7 @@ struct replica {
 	struct lsn fold, commit;
 	struct lsn fold_cap;	/* replica_fold_cap */
 	struct lsn stage_since; /* replica_stage_since */
+	struct replica_stage_mark stage_mark;
 	bool trees_bad;
 	struct lsn seen_durable, durable_known, pin;
 	struct mono_ns commit_time;

@@ -761,3 +761,12 @@ enum store_room store_room(const struct store *s)
 {
 	return STORE_ROOM_OK;
 }
+
+void replica_stage_mark_set(struct replica *staging, const struct replica_stage_mark *m)
+{
+}
+
+void replica_stage_mark(const struct replica *staging, struct replica_stage_mark *ret)
+{
+	*ret = (struct replica_stage_mark){0};
+}
