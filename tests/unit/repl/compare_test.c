@@ -8,6 +8,7 @@
 #include "engine/base/crc.h"
 #include "engine/base/err.h"
 #include "proto/repl.h"
+#include "proto/store.h"
 #include "tests/unit/repl/duo.h"
 
 #define HOT 4000u /* blocks from here on are written again and again */
@@ -308,6 +309,49 @@ START_TEST(a_block_with_the_same_checksum_is_not_taken_for_the_same)
 }
 END_TEST
 
+static bool is_failed(void *ctx)
+{
+	struct duo *d = ctx;
+
+	return state(d) == REPL_FAILED;
+}
+
+/* Every leaf of b's maps rots while it is away: they cannot be compared, so everything is copied. */
+START_TEST(an_own_map_that_cannot_be_read_is_copied_whole)
+{
+	static uint8_t page[PAGE_BYTES];
+	const struct disk_page *h = (const void *)page;
+	uint32_t leaves = 0;
+	struct fake_wait w;
+	struct duo d;
+
+	begin(&d, 10, &(struct duo_setup){0});
+	run(&d, 2000);
+	store_close(&d.b.store, fake_arm_env(d.b.env, &w));
+	ck_assert_int_eq(fake_wait(d.f, &w), 0);
+	for (uint64_t at = 0; at < DISK_BYTES; at += PAGE_BYTES) {
+		sim_disk_peek(d.b.disk, at, page, PAGE_BYTES);
+		if (h->magic != PAGE_MAGIC || h->kind != PAGE_LEAF)
+			continue;
+		sim_disk_flip(d.b.disk, at + 100, 3);
+		leaves++;
+	}
+	ck_assert_uint_gt(leaves, 7);
+	site_open_store(&d, &d.b);
+	(void)change(&d);
+	outlast(&d);
+	follow(&d);
+	ck_assert(fake_run_until(d.f, 60 * SEC_NS, is_failed, &d));
+	unfollow(&d);
+	ck_assert_ptr_null(replica_staging(d.b.store, &d.group));
+	follow(&d);
+	wait_streaming(&d);
+	ck_assert_int_eq(status(&d).rung, REPL_RUNG_FULL);
+	check_equal(&d);
+	duo_close(&d);
+}
+END_TEST
+
 static void append_other(struct duo *d, struct replica *r, struct record_spec *spec,
 			 struct record *rec)
 {
@@ -364,13 +408,6 @@ static void fill(struct duo *d, uint32_t mib)
 	}
 	replica_fold(r, fake_arm_env(d->b.env, &w));
 	ck_assert_int_eq(fake_wait(d->f, &w), 0);
-}
-
-static bool is_failed(void *ctx)
-{
-	struct duo *d = ctx;
-
-	return state(d) == REPL_FAILED;
 }
 
 /* b's store is smaller and cannot hold its own content and all that differs: it says so, keeps its consistent
@@ -463,6 +500,7 @@ int main(void)
 	tcase_add_test(t, a_kept_copy_goes_when_the_journal_is_enough);
 	tcase_add_test(t, an_older_source_sends_everything);
 	tcase_add_test(t, a_block_with_the_same_checksum_is_not_taken_for_the_same);
+	tcase_add_test(t, an_own_map_that_cannot_be_read_is_copied_whole);
 	tcase_add_test(t, no_room_at_the_target_costs_nothing_else);
 	tcase_add_test(t, seeded_bugs_are_noticed);
 	suite_add_tcase(s, t);
