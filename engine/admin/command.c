@@ -227,10 +227,10 @@ static void clone_group(struct session *s, const Adm__Clone *m, uint32_t timeout
 	change_submit(s);
 }
 
-static void role_change(struct session *s, enum request_kind kind, const char *group, bool all,
-			const char *site, uint32_t timeout_ms)
+static void role_change(struct session *s, struct conductor_request *r, const char *group,
+			const char *site)
 {
-	struct conductor_request *r = change_new(s, kind, timeout_ms);
+	bool all = r->all;
 
 	if ((!all && !name_ok(s, "group", group)) || !site_ok(s, site))
 		return;
@@ -242,8 +242,45 @@ static void role_change(struct session *s, enum request_kind kind, const char *g
 	}
 	fill(r->group.name, sizeof(r->group.name), group);
 	fill(r->site, sizeof(r->site), site);
-	r->all = all;
 	change_submit(s);
+}
+
+static void switchover(struct session *s, const Adm__Switchover *m, uint32_t timeout_ms)
+{
+	struct conductor_request *r = change_new(s, REQUEST_SWITCHOVER, timeout_ms);
+
+	r->all = m->all;
+	role_change(s, r, m->group, m->site);
+}
+
+static void pause_site(struct session *s, const Adm__Pause *m, uint32_t timeout_ms)
+{
+	role_change(s, change_new(s, m->resume ? REQUEST_RESUME : REQUEST_PAUSE, timeout_ms),
+		    m->group, m->site);
+}
+
+static void failover(struct session *s, const Adm__Failover *m, uint32_t timeout_ms)
+{
+	struct conductor_request *r = change_new(s, REQUEST_FAILOVER, timeout_ms);
+	struct failover_spec *f = &r->failover;
+
+	memset(f, 0, sizeof(*f));
+	f->accept_unknown = m->accept_unknown;
+	f->accept = m->accept;
+	f->accept_bytes = m->accept_bytes;
+	if (m->n_fenced > SITES_MAX) {
+		session_refuse(s, -ERR_INVALID, "", "at most %u sites can be fenced", SITES_MAX);
+		return;
+	}
+	for (size_t i = 0; i < m->n_fenced; i++) {
+		if (!site_ok(s, m->fenced[i]))
+			return;
+		fill(f->fenced[f->fenced_count++], sizeof(f->fenced[0]), m->fenced[i]);
+	}
+	net_peer_name(s->channel.net, f->who, sizeof(f->who));
+	for (size_t i = 0; m->reason[i] != '\0' && i + 1 < sizeof(f->reason); i++)
+		f->reason[i] = m->reason[i] >= ' ' && m->reason[i] <= '~' ? m->reason[i] : '?';
+	role_change(s, r, m->group, m->site);
 }
 
 static void scrub(struct session *s, const Adm__Scrub *m, uint32_t timeout_ms)
@@ -315,6 +352,31 @@ static void answer_scrubbed(struct session *s)
 	session_answer(s, &response);
 }
 
+/* P6: what is known, beside the refusal. */
+static void refuse_loss(struct session *s, int rc)
+{
+	struct failover_loss *l = &s->change.loss;
+	char *fence[SITES_MAX];
+	Adm__Loss m = ADM__LOSS__INIT;
+
+	m.bytes_known = l->bytes_known;
+	m.bytes = l->bytes;
+	m.at_least = l->least;
+	m.seconds_known = l->seconds_known;
+	m.seconds = l->seconds;
+	m.newest_lsn = l->newest.v;
+	m.newest_time_ns = l->newest_time.v;
+	m.newer_at = l->newer_at;
+	m.heard_lsn = l->heard.v;
+	m.heard_time_ns = l->heard_time.v;
+	for (uint32_t i = 0; i < l->fence_count; i++)
+		fence[m.n_fence++] = l->fence[i];
+	m.fence = fence;
+	session_refuse_loss(
+		s, rc, "what is lost is kept as a branch at the site that has it, when it returns",
+		s->change.text, &m);
+}
+
 void command_changed(struct session *s)
 {
 	int rc = s->change.done.rc;
@@ -328,6 +390,8 @@ void command_changed(struct session *s)
 		answer_scrubbed(s);
 	else if (rc == 0)
 		answer_done(s);
+	else if (rc == -ERR_REFUSED && s->change.kind == REQUEST_FAILOVER && s->change.loss.stated)
+		refuse_loss(s, rc);
 	else
 		session_refuse(s, rc, change_hint(rc), "%s", text[0] != '\0' ? text : err_text(rc));
 }
@@ -512,14 +576,11 @@ static void change_run(struct session *s, const Adm__Request *m)
 		volume_change(s, REQUEST_VOLUME_RESIZE, m->volume_resize->group,
 			      m->volume_resize->name, m->volume_resize->bytes, 0, m->timeout_ms);
 	else if (m->command_case == ADM__REQUEST__COMMAND_SWITCHOVER)
-		role_change(s, REQUEST_SWITCHOVER, m->switchover->group, m->switchover->all,
-			    m->switchover->site, m->timeout_ms);
+		switchover(s, m->switchover, m->timeout_ms);
 	else if (m->command_case == ADM__REQUEST__COMMAND_PAUSE)
-		role_change(s, m->pause->resume ? REQUEST_RESUME : REQUEST_PAUSE, m->pause->group,
-			    false, m->pause->site, m->timeout_ms);
+		pause_site(s, m->pause, m->timeout_ms);
 	else if (m->command_case == ADM__REQUEST__COMMAND_FAILOVER)
-		role_change(s, REQUEST_FAILOVER, m->failover->group, false, m->failover->site,
-			    m->timeout_ms);
+		failover(s, m->failover, m->timeout_ms);
 	else
 		volume_change(s, REQUEST_VOLUME_DELETE, m->volume_delete->group,
 			      m->volume_delete->name, 0, 0, m->timeout_ms);

@@ -121,7 +121,8 @@ static const char *explain_advice(const struct admin_server *s, const struct gro
 	case GROUP_FAILED:
 		return "see the log of the daemon; repair or replace the disk, then restart the daemon";
 	case GROUP_BLOCKED:
-		return "bring the site named above back: it alone has the newest acknowledged writes";
+		return "bring the site named above back: it alone has the newest acknowledged writes; if "
+		       "it is lost, 'twinshore failover' at this site says what that would cost";
 	case GROUP_ASYNC:
 		return "nothing";
 	}

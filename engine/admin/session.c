@@ -99,15 +99,23 @@ static uint32_t error_exit_code(int rc)
 
 void session_refuse(struct session *s, int rc, const char *hint, const char *fmt, ...)
 {
-	Adm__Response response = ADM__RESPONSE__INIT;
-	Adm__Error error = ADM__ERROR__INIT;
-	char text[REQUEST_TEXT_BYTES], code[64], advice[256];
+	char text[REQUEST_TEXT_BYTES];
 	va_list ap;
 
-	assert(rc < 0);
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
+	session_refuse_loss(s, rc, hint, text, NULL);
+}
+
+void session_refuse_loss(struct session *s, int rc, const char *hint, char *text, Adm__Loss *loss)
+{
+	Adm__Response response = ADM__RESPONSE__INIT;
+	Adm__Error error = ADM__ERROR__INIT;
+	char code[64], advice[256];
+
+	assert(rc < 0);
+	error.loss = loss;
 	snprintf(code, sizeof(code), "%s", err_admin_code(rc));
 	snprintf(advice, sizeof(advice), "%s", hint);
 	error.code = code;

@@ -66,5 +66,7 @@ void look_abandon(struct session *s); /* the world is dead: memory only */
 void session_answer(struct session *s, const Adm__Response *response);
 PRINTF_LIKE(4, 5)
 void session_refuse(struct session *s, int rc, const char *hint, const char *fmt, ...);
+/* The same, with a statement of loss beside it; both borrowed until return. */
+void session_refuse_loss(struct session *s, int rc, const char *hint, char *text, Adm__Loss *loss);
 
 #endif

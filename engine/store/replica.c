@@ -254,6 +254,7 @@ void replica_status(const struct replica *r, struct replica_status *ret)
 		.durable = journal_durable(r->journal),
 		.tail = journal_tail(r->journal),
 		.tail_chain = journal_tail_chain(r->journal),
+		.newest = r->commit_wall,
 		.content_generation = r->content_generation,
 		.last_forced_epoch = r->last_forced_epoch,
 		.is_staging = r->staging,

@@ -28,6 +28,8 @@ struct replica_status {
 	struct uuid group;
 	char name[NAME_BYTES_MAX + 1];
 	struct lsn trim, fold, commit, durable, tail;
+	struct wall_ns
+		newest; /* of the newest record that was committed since the store was opened; 0: none was */
 	uint64_t tail_chain; /* chain of the record that ends at tail; 0 at LSN 0 */
 	uint64_t content_generation;
 	uint64_t last_forced_epoch;

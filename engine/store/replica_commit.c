@@ -164,6 +164,7 @@ int replica_apply_first(struct replica *r, bool may_grow)
 	assert(u.view.begin.v >= r->commit.v || u.view.end.v <= r->commit.v);
 	if (u.view.end.v > r->commit.v)
 		r->commit = u.view.end;
+	r->commit_wall = u.view.wall;
 	journal_committed_first(r->journal);
 	return 0;
 }

@@ -110,6 +110,7 @@ struct replica {
 	bool trees_bad;
 	struct lsn seen_durable, durable_known, pin;
 	struct mono_ns commit_time;
+	struct wall_ns commit_wall; /* of the newest committed record; 0: not known */
 	uint64_t content_generation, last_forced_epoch;
 	bool pin_broken;
 	bool was_full; /* an append was refused since space was freed last */

@@ -27,6 +27,7 @@ static void conductor_views(struct conductor *c);
 static void conductor_peers(struct conductor *c);
 static void conductor_pings(struct conductor *c);
 static void conductor_tell_all(struct conductor *c, enum link_kind kind);
+static void conductor_last_head(struct group *g, struct link_msg *m);
 static void conductor_wake_groups(struct conductor *c);
 static void conductor_propose_all(struct conductor *c);
 static void conductor_stop_progress(struct conductor *c);
@@ -283,6 +284,9 @@ static void conductor_ping(struct conductor *c, const struct link_msg *m)
 			g->heard = f.now;
 			g->heard_head = lg->head;
 			g->heard_commit = lg->commit;
+			g->heard_epoch = lg->epoch;
+			g->heard_wall = clock_wall(c->env->clock);
+			g->heard_final = false;
 		}
 		out->granted = rules_ping(&g->rules, &f, m->site, lg->epoch, m->lease_ms,
 					  g->floor.promise_ms >= c->o.timers.grace_ms);
@@ -309,13 +313,26 @@ static void conductor_pong(struct conductor *c, const struct link_msg *m)
 	}
 }
 
-static void conductor_gone(struct conductor *c, uint32_t site, uint64_t session)
+static void conductor_gone(struct conductor *c, const struct link_msg *m)
 {
+	uint32_t site = m->site;
 	struct conductor_peer *p = conductor_peer(c, site);
 
-	if (p == NULL || session != p->session)
+	if (p == NULL || m->session != p->session)
 		return; /* said in an older session: it is back */
 	p->gone = true;
+	for (uint32_t i = 0; i < m->group_count; i++) {
+		const struct link_group *lg = &m->groups[i];
+		struct group *g = conductor_group(c, &lg->group);
+
+		if (g == NULL || g->view.primary != site || g->view.epoch != lg->epoch)
+			continue;
+		g->heard_head = lg->head;
+		g->heard_commit = lg->commit;
+		g->heard_epoch = lg->epoch;
+		g->heard_wall = clock_wall(c->env->clock);
+		g->heard_final = true;
+	}
 	LIST_FOR_EACH(n, &c->groups) {
 		struct group *g = container_of(n, struct group, link);
 
@@ -352,7 +369,7 @@ static void conductor_links(struct conductor *c)
 			break;
 		case LINK_FAILED:
 		case LINK_GOODBYE:
-			conductor_gone(c, m->site, m->session);
+			conductor_gone(c, m);
 			break;
 		case LINK_VIEW:
 			views_told(c, m);
@@ -491,11 +508,34 @@ static void conductor_pings(struct conductor *c)
 	clock_timer_arm(c->env->clock, &c->ping);
 }
 
+/* Where the history ends of a group that this site was primary of: so that a loss can be stated before it happens. */
+static void conductor_last_head(struct group *g, struct link_msg *m)
+{
+	struct replica *r = replica_find(g->c->store, &g->uuid);
+	struct replica_status st;
+
+	if (r == NULL || !vg_is_primary(&g->view, g->c->o.site, g->c->incarnation))
+		return;
+	replica_status(r, &st);
+	m->groups[m->group_count++] = (struct link_group){.group = g->uuid,
+							  .epoch = g->view.epoch,
+							  .cfg = g->view.cfg,
+							  .head = st.tail,
+							  .commit = st.commit};
+}
+
 static void conductor_tell_all(struct conductor *c, enum link_kind kind)
 {
 	for (uint32_t i = 0; i < c->peer_count && c->repl != NULL; i++) {
 		memset(&c->msg, 0, sizeof(c->msg));
 		c->msg.kind = kind;
+		LIST_FOR_EACH(n, &c->groups) {
+			if (c->msg.group_count == LINK_GROUPS_MAX) {
+				(void)!repl_link_send(c->repl, c->peers[i].site, &c->msg);
+				c->msg.group_count = 0;
+			}
+			conductor_last_head(container_of(n, struct group, link), &c->msg);
+		}
 		(void)!repl_link_send(c->repl, c->peers[i].site, &c->msg);
 	}
 }

@@ -100,7 +100,7 @@ enum request_kind {
 	REQUEST_CLONE,	    /* snapshot; group.name: the new group */
 	REQUEST_STORE_GROW, /* bytes; of this site alone, needs no group and no quorum */
 	REQUEST_SWITCHOVER, /* group or all; site: nothing is lost; -ERR_BUSY: not now, it stays */
-	REQUEST_FAILOVER,   /* group; site, which is this one */
+	REQUEST_FAILOVER,   /* group; site, which is this one; failover; -ERR_REFUSED: see loss */
 	REQUEST_PAUSE,	    /* group; site, an async one: nothing is sent to it until RESUME */
 	REQUEST_RESUME,
 	REQUEST_SCRUB, /* group or all; at any site; joins one that is under way */
@@ -120,6 +120,32 @@ struct snapshot_spec {
 	uint64_t at_age_ns;	       /* the same, so long before now */
 };
 
+struct failover_spec {
+	bool accept_unknown; /* --accept-loss unknown */
+	bool accept;	     /* --accept-loss BYTES */
+	uint64_t accept_bytes;
+	uint32_t fenced_count; /* sites that the operator says can write no more */
+	char fenced[SITES_MAX][SITE_NAME_BYTES_MAX + 1];
+	char who[64], reason[96]; /* for the event; "": not told */
+};
+
+/* What a failover by hand would lose, as far as this site knows (DESIGN.md P6). */
+struct failover_loss {
+	bool stated;
+	bool bytes_known, seconds_known;
+	uint64_t bytes;		    /* of the group's history, in LSN */
+	double seconds;		    /* of writes */
+	struct lsn newest;	    /* end of what is here */
+	struct wall_ns newest_time; /* of its newest write; 0: not known */
+	uint64_t least;		    /* bytes that are surely missing */
+	struct lsn
+		heard; /* the primary's head when it was heard last, in its present epoch; 0: never */
+	struct wall_ns heard_time;
+	char newer_at[SITE_NAME_BYTES_MAX + 1]; /* who may have more; "": nobody */
+	uint32_t fence_count;			/* sites that must be fenced */
+	char fence[SITES_MAX][SITE_NAME_BYTES_MAX + 1];
+};
+
 /* One request of the desk; borrowed until done.  done.rc: 0 (also when it exists already with the
  * same parameters), -ERR_EXISTS, -ERR_NOT_FOUND, -ERR_NOT_PRIMARY (text names the primary),
  * -ERR_IN_USE, -ERR_INVALID, -ERR_UNSUPPORTED, -ERR_NO_QUORUM, -ERR_TIMEOUT (may still happen),
@@ -131,7 +157,9 @@ struct conductor_request {
 	struct volume_create_spec volume;
 	uint64_t bytes; /* STORE_GROW: 0: what the disk has */
 	struct snapshot_spec snapshot;
-	struct scrub_result scrub; /* SCRUB: out */
+	struct failover_spec failover; /* FAILOVER */
+	struct failover_loss loss;     /* FAILOVER: out, with -ERR_REFUSED */
+	struct scrub_result scrub;     /* SCRUB: out */
 	char site[SITE_NAME_BYTES_MAX +
 		  1]; /* SWITCHOVER, FAILOVER: which shall be primary; PAUSE */
 	char remove_site[SITE_NAME_BYTES_MAX + 1]; /* GROUP_SET: it leaves the group; "": none */

@@ -161,6 +161,9 @@ struct group {
 	/* status */
 	struct mono_ns heard; /* secondary: last ping of the primary */
 	struct lsn heard_head, heard_commit;
+	uint64_t heard_epoch; /* in which it said so */
+	struct wall_ns heard_wall;
+	bool heard_final; /* it has stopped serving since, and head is the end of what it wrote */
 	enum group_state state_was;
 	enum group_role role_was;
 	uint32_t isr_was;

@@ -16,6 +16,7 @@ struct request_state {
 	struct uuid uuid; /* of the group or snapshot it makes */
 	struct lsn end;
 	uint64_t epoch; /* in which `end` is a position; the one that shall end (request_role.c) */
+	bool forced;	/* request_force.c has begun */
 	uint64_t pass;	/* of the scrub that answers it */
 	/* request_snap.c */
 	struct uuid snapshot;
@@ -54,6 +55,9 @@ MUST_CHECK int request_set_sites(struct conductor_request *r, const struct group
 				 struct vg_cmd *cmd);
 bool request_same_sites(const struct vg_view *v, const struct vg_cmd *cmd);
 MUST_CHECK int request_pause(struct conductor_request *r);
+
+/* request_force.c: to a site that may lack acknowledged writes */
+MUST_CHECK int request_force(struct conductor_request *r, struct group *g);
 
 /* branch.c: -ERR_NOT_FOUND: there is no branch of that name here */
 MUST_CHECK int branch_delete(struct conductor_request *r, struct group *g);

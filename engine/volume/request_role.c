@@ -210,11 +210,9 @@ int request_failover(struct conductor_request *r)
 	if (vg_site_index(&g->view, to) < 0)
 		return request_fail(r, -ERR_NOT_FOUND, "group %s has no copy at %s", g->name,
 				    r->site);
-	if (!vg_in_isr(&g->view, to))
-		return request_fail(
-			r, -ERR_UNSUPPORTED,
-			"%s is not in the in-sync set of group %s and lacks its last writes: a forced "
-			"failover is not available in this version",
-			r->site, g->name);
+	if (request_state(r)->forced || !vg_in_isr(&g->view, to)) {
+		request_state(r)->forced = true;
+		return request_force(r, g);
+	}
 	return failover_in_sync(r, g);
 }

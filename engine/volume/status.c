@@ -306,10 +306,9 @@ static void group_reason(struct group *g, struct group_status *s)
 			peer);
 		break;
 	case GROUP_BLOCKED:
-		snprintf(
-			s->reason, sizeof(s->reason),
-			"the only in-sync site, %s, is away: it must return, this site lacks its last writes",
-			conductor_site_name(c, g->view.primary));
+		snprintf(s->reason, sizeof(s->reason),
+			 "the only in-sync site, %s, is away: this site may lack its last writes",
+			 conductor_site_name(c, g->view.primary));
 		break;
 	case GROUP_FAILED:
 		snprintf(

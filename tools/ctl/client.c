@@ -17,6 +17,8 @@
 
 #include "engine/admin/frame.h"
 #include "engine/base/err.h"
+#include "tools/ctl/json.h"
+#include "tools/ctl/show.h"
 
 #define GRACE_MS 1500u /* the daemon says itself that time is up; then so do we */
 
@@ -215,6 +217,30 @@ int client_send(struct client *c, Adm__Request *request)
 	return client_put(c, &request->base);
 }
 
+/* {"error": ..., "loss": ..., "fence": [...]}, or a sentence and a table. */
+static int client_loss(const struct client *c, const Adm__Error *e)
+{
+	int code = e->exit_code != 0 ? (int)e->exit_code : CTL_FAILED;
+	struct json j;
+
+	if (!c->ctl->json) {
+		(void)!ctl_fail(c->ctl, code, e->code, e->hint, "%s", e->message);
+		show_loss(stderr, e->loss);
+		return code;
+	}
+	json_begin(&j, stdout);
+	json_object(&j, NULL);
+	json_object(&j, "error");
+	json_text(&j, "code", e->code);
+	json_text(&j, "message", e->message);
+	json_text(&j, "hint", e->hint);
+	json_close_object(&j);
+	loss_json(&j, e->loss);
+	json_close_object(&j);
+	json_end(&j);
+	return code;
+}
+
 int client_take(struct client *c, struct arena *arena, Adm__Response **ret_response)
 {
 	ProtobufCMessage *message;
@@ -224,6 +250,8 @@ int client_take(struct client *c, struct arena *arena, Adm__Response **ret_respo
 	if (rc != 0)
 		return rc;
 	r = (Adm__Response *)(void *)message;
+	if (r->body_case == ADM__RESPONSE__BODY_ERROR && r->error->loss != NULL)
+		return client_loss(c, r->error);
 	if (r->body_case == ADM__RESPONSE__BODY_ERROR)
 		return ctl_fail(c->ctl,
 				r->error->exit_code != 0 ? (int)r->error->exit_code : CTL_FAILED,

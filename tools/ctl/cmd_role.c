@@ -49,25 +49,76 @@ int cmd_switchover(struct ctl *ctl, int argc, char **argv)
 	return client_change(ctl, &request, all ? "site" : "group", all ? site : group);
 }
 
+/* Every --fenced, in order; 0 or an exit code. */
+static int take_fenced(const struct ctl *ctl, int argc, char **argv, Adm__Failover *m,
+		       char sites[SITES_MAX][SITE_NAME_BYTES_MAX + 1], char *list[SITES_MAX])
+{
+	static const char name[] = "--fenced";
+	size_t n = sizeof(name) - 1;
+
+	for (int i = 0; i < argc; i++) {
+		const char *site = NULL;
+
+		if (strncmp(argv[i], name, n) == 0 && argv[i][n] == '=')
+			site = argv[i] + n + 1;
+		else if (strcmp(argv[i], name) == 0 && i + 1 < argc)
+			site = argv[++i];
+		if (site == NULL)
+			continue;
+		if (!site_name_is_valid(site))
+			return ctl_usage(ctl, "'%.80s' is not a name of a site", site);
+		if (m->n_fenced == SITES_MAX)
+			return ctl_usage(ctl, "at most %u sites can be fenced", SITES_MAX);
+		snprintf(sites[m->n_fenced], SITE_NAME_BYTES_MAX + 1, "%s", site);
+		list[m->n_fenced] = sites[m->n_fenced];
+		m->n_fenced++;
+	}
+	m->fenced = list;
+	return 0;
+}
+
+static int take_loss(const struct ctl *ctl, const char *text, Adm__Failover *m)
+{
+	if (text == NULL)
+		return 0;
+	if (strcmp(text, "unknown") == 0) {
+		m->accept_unknown = true;
+		return 0;
+	}
+	m->accept = true;
+	if (strcmp(text, "0") != 0 && size_parse(text, &m->accept_bytes) < 0)
+		return ctl_usage(ctl,
+				 "option --accept-loss is a size like 4096 or 1MiB, or 'unknown', "
+				 "not '%.40s'",
+				 text);
+	return 0;
+}
+
 int cmd_failover(struct ctl *ctl, int argc, char **argv)
 {
-	const char *to = NULL, *name;
+	const char *to = NULL, *name, *loss = NULL, *fenced = NULL, *reason = NULL;
 	const struct opt opts[] = {{"--to", &to, NULL, false},
-				   {"--accept-loss", NULL, NULL, true},
-				   {"--fenced", NULL, NULL, true},
+				   {"--accept-loss", &loss, NULL, false},
+				   {"--fenced", &fenced, NULL, false},
+				   {"--reason", &reason, NULL, false},
 				   {"--without-quorum", NULL, NULL, true},
 				   {NULL, NULL, NULL, false}};
-	char group[NAME_BYTES_MAX + 1], site[SITE_NAME_BYTES_MAX + 1];
+	char group[NAME_BYTES_MAX + 1], site[SITE_NAME_BYTES_MAX + 1], why[96] = "";
+	char sites[SITES_MAX][SITE_NAME_BYTES_MAX + 1], *list[SITES_MAX];
 	Adm__Request request = ADM__REQUEST__INIT;
 	Adm__Failover m = ADM__FAILOVER__INIT;
 	int rc = ctl_parse(ctl, argc, argv, opts, 1, 1, &name);
 
 	if (rc != 0 || (rc = ctl_name(ctl, "group", name)) != 0 ||
-	    (rc = take_site(ctl, to, site)) != 0)
+	    (rc = take_site(ctl, to, site)) != 0 || (rc = take_loss(ctl, loss, &m)) != 0 ||
+	    (rc = take_fenced(ctl, argc, argv, &m, sites, list)) != 0)
 		return rc;
 	snprintf(group, sizeof(group), "%s", name);
+	if (reason != NULL)
+		snprintf(why, sizeof(why), "%s", reason);
 	m.group = group;
 	m.site = site;
+	m.reason = why;
 	request.command_case = ADM__REQUEST__COMMAND_FAILOVER;
 	request.failover = &m;
 	return client_change(ctl, &request, "group", group);

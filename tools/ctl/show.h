@@ -30,6 +30,9 @@ void show_snapshots(FILE *out, Adm__Snapshot *const *list, size_t count);
 const char *show_run_kind(uint32_t kind); /* of a DiffRun */
 
 struct json;
+void show_loss(FILE *out, const Adm__Loss *l);
+void loss_json(struct json *j,
+	       const Adm__Loss *l); /* members "loss" and "fence" of an open object */
 void show_event_json(struct json *j, const Adm__Event *e);
 void show_event(FILE *out, const Adm__Event *e);
 
