@@ -19,6 +19,7 @@
 #include "engine/store/fold.h"
 #include "engine/store/map_edit.h"
 #include "engine/store/past.h"
+#include "engine/store/replica_fold.h"
 #include "engine/store/snapshot_state.h"
 #include "engine/store/store_state.h"
 
@@ -28,6 +29,7 @@
 
 struct stage_switch {
 	struct op op;
+	struct list_link all; /* store.switches */
 	struct store *s;
 	struct uuid group;
 	struct fold_turn turn;
@@ -45,6 +47,7 @@ static void switch_end(struct stage_switch *w, int rc)
 
 	if (w->old != NULL)
 		replica_free(&w->old);
+	list_remove(&w->all);
 	free(w);
 	completion_fire(done, rc);
 }
@@ -130,7 +133,23 @@ void replica_stage_switch(struct store *s, const struct uuid *group, struct comp
 	w->group = *group;
 	w->turn.turn = switch_turn;
 	w->done = done;
+	list_link_init(&w->all);
+	list_push_back(&s->switches, &w->all);
 	op_wake(&w->op);
+}
+
+void stage_switches_abandon(struct store *s)
+{
+	struct list_link *link;
+
+	while ((link = list_pop_front(&s->switches)) != NULL) {
+		struct stage_switch *w = container_of(link, struct stage_switch, all);
+
+		op_unqueue(&w->op);
+		if (w->old != NULL)
+			replica_abandon(&w->old);
+		free(w);
+	}
 }
 
 void replica_fold(struct replica *r, struct completion *done)

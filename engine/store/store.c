@@ -86,6 +86,7 @@ int store_create(struct env *env, struct disk *disk, const struct store_opts *op
 	list_init(&s->entries);
 	list_init(&s->ghosts);
 	list_init(&s->stage_makers);
+	list_init(&s->switches);
 	list_init(&s->import_queue);
 	so.ctx = s;
 	rc = supers_open(&so, &s->supers);
@@ -150,6 +151,7 @@ void store_free(struct store **sp)
 	if (s == NULL)
 		return;
 	store_opening_abandon(s);
+	stage_switches_abandon(s);
 	growing_free(s);
 	stall_watch_close(&s->stall);
 	if (s->cache != NULL)

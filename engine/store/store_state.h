@@ -68,6 +68,7 @@ struct store {
 
 	struct list entries;
 	uint32_t entry_count;
+	struct list switches;	  /* stage_switch.all: freed with a store that is abandoned */
 	struct list stage_makers; /* replica_maker.sharing: in the next capture */
 	struct list ghosts;	  /* ghost.link */
 	bool snapshots_changed;	  /* since their tables were assigned */
@@ -95,6 +96,7 @@ MUST_CHECK int store_create_parts(
 	struct store *s); /* after the superblock is known: space, cache, ... */
 void store_free(struct store **s);
 void store_opening_abandon(struct store *s);
+void stage_switches_abandon(struct store *s); /* stage.c: the world is dead */
 struct replica_entry *store_entry(struct store *s, const struct replica *r); /* NULL: not in it */
 void store_resort_replica(struct store *s, struct replica *r); /* its staging flag changed */
 void store_imports_go(struct store *s); /* the capture ended: let those who wait go on */
