@@ -50,6 +50,7 @@ struct site {
 	struct store *store;
 	struct authority *authority;
 	struct repl *repl;
+	struct repl *repl_closing; /* its last words are on the way; for site_abandon */
 	struct conductor *conductor;
 	struct nbd_server *nbd;
 	struct completion done;
@@ -297,12 +298,14 @@ static void site_stop_next(struct site *s)
 			if (s->conductor != NULL)
 				conductor_close(&s->conductor);
 			if (s->repl != NULL) {
+				s->repl_closing = s->repl;
 				repl_close(&s->repl, &s->done);
 				return; /* wait: connections gone */
 			}
 			break;
 		case PHASE_STOP_AUTHORITY:
 			s->phase = PHASE_STOP_STORE;
+			s->repl_closing = NULL;
 			if (s->watch.op != NULL)
 				authority_watch_detach(s->authority, &s->watch);
 			if (s->authority != NULL) {
@@ -361,6 +364,8 @@ void site_abandon(struct site **sp)
 		conductor_abandon(&s->conductor);
 	if (s->repl != NULL)
 		repl_abandon(&s->repl);
+	if (s->repl_closing != NULL)
+		repl_abandon(&s->repl_closing);
 	if (s->authority != NULL)
 		authority_discard(&s->authority);
 	if (s->store != NULL)
