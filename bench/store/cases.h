@@ -13,6 +13,7 @@ struct bench {
 	uint32_t turns;
 	uint64_t scale; /* sizes are divided by it */
 	uint32_t per_record;
+	uint64_t history_s; /* that the group keeps; 0: none */
 };
 
 struct bench_case {

@@ -130,6 +130,7 @@ static void replica_begin(struct rig *g)
 	if (g->r == NULL)
 		rig_die("group", -ERR_NOT_FOUND);
 	replica_watch(g->r, &g->op);
+	replica_history_set(g->r, &(struct replica_history){.ns = g->o.history_ns});
 	replica_status(g->r, &st);
 	rig_settle(g);
 }

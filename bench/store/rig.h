@@ -34,6 +34,7 @@ struct rig_opts {
 	uint64_t memory_bytes; /* as `memory` of the configuration: half of it for the store */
 	uint32_t journal_percent;
 	uint32_t fold_idle_ms; /* 0: as in products */
+	uint64_t history_ns;   /* that the group keeps; 0: none */
 };
 
 /* What clients do: `depth` of them, each with one write of `blocks` in flight, until `bytes` were written

@@ -108,10 +108,13 @@ void rig_opts_make(const struct bench *b, const char *name, struct rig_opts *ret
 
 	(void)snprintf(p, sizeof(path[0]), "%s/%s", b->dir, name);
 	*ret = (struct rig_opts){.path = p,
-				 .store_bytes = 13 * GIB / b->scale + GIB / 4,
+				 .store_bytes =
+					 (b->history_s != 0 ? 37 : 13) * GIB / b->scale +
+					 GIB / 4, /* anchors: a chunk for each block redirected */
 				 .volume_bytes = 8 * GIB / b->scale,
 				 .memory_bytes = 512 * MIB,
-				 .journal_percent = 25};
+				 .journal_percent = 25,
+				 .history_ns = b->history_s * SEC_NS};
 }
 
 uint64_t next_sequential(void *ctx)
@@ -339,8 +342,8 @@ void case_memory(struct bench *b)
 
 static int usage(void)
 {
-	fprintf(stderr,
-		"usage: store_bench DIR [--turns N] [--scale N] [--per-record N] [CASE...]\ncases:");
+	fprintf(stderr, "usage: store_bench DIR [--turns N] [--scale N] [--per-record N] "
+			"[--history SECONDS] [CASE...]\ncases:");
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
 		fprintf(stderr, " %s", cases[i].name);
 	fprintf(stderr, "\n");
@@ -377,6 +380,8 @@ int main(int argc, char **argv)
 			b.scale = strtoull(argv[i + 1], NULL, 10);
 		if (strcmp(argv[i], "--per-record") == 0)
 			b.per_record = (uint32_t)strtoul(argv[i + 1], NULL, 10);
+		if (strcmp(argv[i], "--history") == 0)
+			b.history_s = strtoull(argv[i + 1], NULL, 10);
 	}
 	if (b.turns == 0 || b.turns > TURNS_MAX || b.scale == 0 || b.scale > 64)
 		return usage();

@@ -12,7 +12,8 @@
  *                  is durable, so that a crash does not take back what was said to be possible.
  *              AN3 Between a base and a moment that it is the base of, there is no RESTORE or CLONE: each of
  *                  them pins an anchor at its end, or all anchors go.
- *              AN4 Anchors hold nothing up: they go when space is short, and none is made until it is not.
+ *              AN4 Anchors hold nothing up: the older half goes when space runs low, all go when little is left, and
+ *                  none is made until there is room again.
  * Ownership.   As snapshots', unlisted; nobody reads one, past.c shares its roots.
  * Failure.     One that cannot be made (memory, bounds) is tried again later.
  * Limits.      ANCHORS_MAX, and the store's bound of volumes of snapshots.
@@ -31,6 +32,7 @@
 #include "engine/store/store_state.h"
 
 #define ANCHORS_MAX 24u
+#define ANCHORS_LOW 2u /* while space runs low */
 #define RETRY_NS SEC_NS
 
 static struct snapshot *anchor_newest(const struct replica *r)
@@ -276,6 +278,30 @@ bool replica_anchors_give(struct replica *r)
 	return any;
 }
 
+/* Space runs low: the older half of the history goes, until two anchors are left. */
+static void oldest_give(struct replica *r)
+{
+	uint32_t n = (r->snaps.anchors + 1) / 2;
+
+	if (r->snaps.anchors <= ANCHORS_LOW)
+		return;
+	LIST_FOR_EACH_SAFE(link, &r->snaps.list) {
+		struct snapshot *snap = container_of(link, struct snapshot, link);
+
+		if (!snap->anchor)
+			continue;
+		if (n-- == 0) {
+			r->history.floor = lsn_max(r->history.floor, snap->lsn);
+			log_warn(r->env->log, "store",
+				 "group %s: space runs low: the older half of the history goes; it "
+				 "begins at LSN %" PRIu64 " from now on",
+				 r->name, snap->lsn.v);
+			return;
+		}
+		anchor_give(snap);
+	}
+}
+
 void replica_anchors_capture(struct replica *r, struct lsn folded)
 {
 	struct journal_root root;
@@ -284,6 +310,8 @@ void replica_anchors_capture(struct replica *r, struct lsn folded)
 		return;
 	if (store_room(r->s) == STORE_ROOM_LITTLE)
 		(void)replica_history_give(r); /* AN4 */
+	else if (store_room(r->s) == STORE_ROOM_LOW && r->snaps.pasts == 0)
+		oldest_give(r);
 	journal_root_at(r->journal, replica_journal_keep(r, folded), &root);
 	anchors_trim(r, root.trim);
 }

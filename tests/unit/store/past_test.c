@@ -354,6 +354,46 @@ START_TEST(history_goes_before_a_write_is_refused)
 }
 END_TEST
 
+/* The disk fills up: the older half of what is kept goes, then all of it, and what is written finds its place. */
+START_TEST(history_gives_way_while_the_store_fills)
+{
+	struct rb *b = rb_open(11, 0);
+	bool low = false, little = false;
+	uint32_t slot = 2;
+
+	ck_assert_int_eq(rb_start(b), 0);
+	history(b, 3600 * SEC_NS, 0);
+	live(b, 8);
+	ck_assert(kept(b).reachable);
+	ck_assert_int_eq(rb_volume(b, RECORD_VOLUME_CREATE, slot, 1024 * MIB), 0);
+	rb_settle(b);
+	for (uint64_t at = 0; !little && at < 1024 * MIB / BLOCK_BYTES; at += 256) {
+		struct record_extent e = {
+			.volume = slot, .kind = EXTENT_DATA, .block = at, .count = 256};
+		int rc = rb_append_extents(b, &e, 1);
+
+		ck_assert(rc == 0 || rc == -ERR_JOURNAL_FULL);
+		if (rc < 0)
+			at -= 256;
+		rb_settle(b);
+		fake_run_for(b->f, 300 * MS_NS);
+		low = low || store_room(b->store) == STORE_ROOM_LOW;
+		little = store_room(b->store) == STORE_ROOM_LITTLE;
+	}
+	ck_assert(low && little);
+	fold(b);
+	fake_run_for(b->f, 5 * SEC_NS);
+	ck_assert(!kept(b).reachable);
+	ck_assert_int_eq(rb_volume(b, RECORD_VOLUME_DELETE, slot, 1024 * MIB), 0);
+	fold(b);
+	fake_run_for(b->f, 20 * SEC_NS);
+	ck_assert_int_eq(store_room(b->store), STORE_ROOM_OK);
+	live(b, 2);
+	ck_assert(kept(b).reachable); /* it begins anew */
+	end(&b);
+}
+END_TEST
+
 static int moment(struct rb *b, const uint64_t *time, uint64_t *lsn)
 {
 	struct replica_moment q = {.by_time = time != NULL, .lsn = {*lsn}};
@@ -450,6 +490,7 @@ int main(void)
 	tcase_add_test(c, anchors_are_not_listed_and_go_with_the_history);
 	tcase_add_test(c, history_goes_before_a_write_is_refused);
 	tcase_add_test(c, a_moment_is_a_record_boundary);
+	tcase_add_test(c, history_gives_way_while_the_store_fills);
 	suite_add_tcase(suite, c);
 	runner = srunner_create(suite);
 	srunner_set_fork_status(runner, CK_NOFORK);
