@@ -148,6 +148,16 @@ class Test:
         self.ctl("east", "group", "set", "pg", "--history", "10m")
         for site in SITES:
             wait_for(f"a history at {site}", 20, lambda: (self.c.group(site) or {}).get("history_earliest"))
+        p = self.start_writer(4, 400)
+        time.sleep(2)
+        made = [self.ctl("east", "snapshot", "create", "pg", "--at", at) for at in ("-1s", "500ms ago", "-100ms")]
+        report = json.loads(p.communicate(timeout=90)[0])
+        self.check("writes went on", report["longest_gap_seconds"] < 2, report)
+        self.check("in order of time", [m["lsn"] for m in made] == sorted(m["lsn"] for m in made), made)
+        for m in made:
+            self.check("a name of that time", m["name"].startswith("at-20"), m)
+            self.at_both(f"pg/db@{m['name']}", self.read("east", f"pg/db@{m['name']}"))
+            self.ctl("east", "snapshot", "delete", f"pg@{m['name']}")
         self.fill("east", "pg/db", a)
         lsn, then = self.c.group("east")["head_lsn"], time.time()
         time.sleep(0.1)
@@ -181,7 +191,7 @@ class Test:
         for site in SITES:
             wait_for(f"nothing is left at {site}", 20, lambda: not self.names(site))
             wait_for(f"no history at {site}", 20, lambda: not self.c.group(site)["history_earliest"])
-        return f"made in {min(took):.2f} to {max(took):.2f} s"
+        return f"made in {min(took):.2f} to {max(took):.2f} s, longest gap of the writer {report['longest_gap_seconds']:.3f} s"
 
     def differs(self, a, b):
         self.fill("east", "pg/db", b)
