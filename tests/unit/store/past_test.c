@@ -261,6 +261,39 @@ START_TEST(a_crash_begins_it_again)
 }
 END_TEST
 
+/* Every write and every flush of the work fails in turn: the store fails, and begins it again when reopened. */
+START_TEST(a_failed_write_fails_the_store_and_a_restart_begins_it_again)
+{
+	bool was_hit = true;
+
+	for (uint32_t nth = 1; was_hit; nth += 2) {
+		struct rb *b = started(5);
+		struct snapshot *snap;
+		uint64_t at;
+
+		ck_assert_uint_lt(nth, 400);
+		live(b, 3);
+		at = b->records[b->count - 4].begin;
+		ck_assert_int_eq(sb_create_at(b, 1, at), 0);
+		rb_settle(b);
+		b->f->sim_disk->faults.fail_nth = nth;
+		b->f->sim_disk->faults.fail_kinds = 1u << DISK_WRITE | 1u << DISK_FLUSH;
+		for (uint32_t i = 0; i < 20 && info_of(b, 1).past; i++)
+			fake_run_for(b->f, 100 * MS_NS);
+		fake_run_for(b->f, SEC_NS);
+		was_hit = b->f->sim_disk->faults.fail_nth == 0;
+		b->f->sim_disk->faults.fail_nth = 0;
+		ck_assert_int_eq(store_is_failed(b->store), was_hit);
+		restart(b);
+		ck_assert(made(b, 1).pinned);
+		ck_assert_int_eq(sb_open(b, 1, &snap), 0);
+		sb_check_content(b, snap, at);
+		replica_snapshot_close(&snap);
+		end(&b);
+	}
+}
+END_TEST
+
 START_TEST(what_history_does_not_reach_is_missing_and_says_so)
 {
 	struct rb *b = started(6);
@@ -485,6 +518,7 @@ int main(void)
 	tcase_add_test(c, changes_of_volumes_are_replayed);
 	tcase_add_test(c, moments_before_and_after_a_rollback_come_back);
 	tcase_add_test(c, a_crash_begins_it_again);
+	tcase_add_test(c, a_failed_write_fails_the_store_and_a_restart_begins_it_again);
 	tcase_add_test(c, what_history_does_not_reach_is_missing_and_says_so);
 	tcase_add_test(c, one_that_is_deleted_while_it_is_made_leaves_nothing);
 	tcase_add_test(c, anchors_are_not_listed_and_go_with_the_history);
