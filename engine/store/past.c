@@ -284,9 +284,11 @@ static void end(struct past *p)
 	struct replica *r = p->r;
 	struct op *closer = p->closer;
 
-	for (uint32_t i = 0; i < VOLUMES_MAX; i++)
+	/* PINNED: the snapshot has the trees.  In a failed store the checkpoint that did not end still holds
+	 * pages of them: they stay until it is closed (past_close), and nothing is begun in it any more. */
+	for (uint32_t i = 0; i < VOLUMES_MAX && !p->s->failed; i++)
 		if (p->maps[i] != NULL)
-			map_free(&p->maps[i]); /* PINNED: the snapshot has the trees */
+			map_free(&p->maps[i]);
 	work_free(p);
 	p->phase = PAST_IDLE;
 	p->let_go = false;
