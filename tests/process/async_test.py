@@ -132,6 +132,19 @@ class Async(Scenes):
         self.caught_up(other)
         return f"gap {report['longest_gap_seconds']:.2f} s, south went on from {other} without a base"
 
+    def snapshots(self):
+        """A snapshot and a clone of it come along by their records."""
+        primary = self.primary_now()
+        w = Writer(self, primary, 3)
+        self.c.ctl(primary, "snapshot", "create", "pg", "--name", "moment")
+        wait_for("the snapshot is at south", 30,
+                 lambda: any(s["name"] == "moment" for s in self.c.ctl("south", "snapshot", "list", "pg")["snapshots"]))
+        self.c.ctl(primary, "clone", "pg@moment", "copy")
+        wait_for("the clone is at south", 30, lambda: (self.c.group("south", "copy") or {}).get("volumes"))
+        said = self.quiet(w.join())
+        self.caught_up(primary)
+        return said
+
     def south_restarts_alone(self):
         """All others are away: it keeps its copy, and serves nothing."""
         for site in self.c.sites:
@@ -157,7 +170,7 @@ class Async(Scenes):
         self.caught_up(primary)
         for site in self.c.sites:
             self.c.stop(site)
-        roots = [{d["name"]: d["digest"] for d in self.c.ctl_offline(s) if d["kind"] == "volume"} for s in self.c.sites]
+        roots = [{(d.get("group"), d["name"]): d["digest"] for d in self.c.ctl_offline(s)} for s in self.c.sites]
         self.expect("equal digests", roots[0] and all(r == roots[0] for r in roots), roots)
         return f"{len(roots)} sites have equal digests"
 
@@ -186,7 +199,7 @@ def main():
         with Cluster(args.build, south=south) as c:
             create(c)
             scenes = Async(c, writer)
-            for scene in ("stream", "frozen", "paused", "removed", "failover", "away_for_long", "south_restarts_alone", "equal"):
+            for scene in ("stream", "frozen", "paused", "removed", "failover", "snapshots", "away_for_long", "south_restarts_alone", "equal"):
                 began = time.monotonic()
                 try:
                     said = getattr(scenes, scene)()

@@ -620,6 +620,43 @@ static void async_site_is_away(struct sim *s)
 		sim_fail(s, "the pair is no longer in sync");
 }
 
+static int by_size(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* What an operator is told of the async site's lag, in ms; looked at every 10 ms. */
+static void expect_lag(struct sim *s, double most_ms)
+{
+	static struct group_status g;
+	double lags[500];
+
+	for (uint32_t i = 0; i < ARRAY_COUNT(lags) && !s->failed; i++) {
+		sim_run(s, 10 * MS_NS, NULL);
+		if (!conductor_group_status(site_conductor(s->sites[0].site), 0, &g) ||
+		    g.peer_count != 2 || !g.peers[1].is_async || !g.peers[1].durable_known)
+			sim_fail(s, "the lag of the async site is not known");
+		lags[i] = g.peers[1].lag_seconds * 1e3;
+	}
+	qsort(lags, ARRAY_COUNT(lags), sizeof(lags[0]), by_size);
+	sim_say(s, "lag: median %.1f, p99 %.1f ms", lags[250], lags[495]);
+	if (!s->failed && lags[495] > most_ms)
+		sim_fail(s, "lag p99 is %.1f ms, allowed are %.1f", lags[495], most_ms);
+	if (!s->failed && lags[250] == 0)
+		sim_fail(s, "no lag over a path of %llu ms", (unsigned long long)s->third_ms);
+}
+
+/* Over a path that can carry the load: the round trip and 50 ms; what is told is up to one sample of lag.h, 10 ms, more
+ * than what is true. */
+static void async_site_streams(struct sim *s)
+{
+	s->third_loss = 0;
+	sim_run(s, 2 * SEC_NS, NULL);
+	expect_lag(s, (double)s->third_ms * 1.1 + 50 + 10);
+}
+
 /* Long enough away that the journal is gone, though the primary's is not full. */
 static void async_site_is_away_for_long(struct sim *s)
 {
@@ -686,6 +723,7 @@ static const struct scenario scenarios[] = {
 	{"switchover-without-a-quorum", switchover_without_a_quorum, false},
 	{"failover-by-hand-to-an-in-sync-site", failover_by_hand_to_an_in_sync_site, false},
 	{"deposed-with-io-in-flight", deposed_with_io_in_flight, false},
+	{"async-site-streams", async_site_streams, .third = true},
 	{"async-site-is-away", async_site_is_away, .third = true},
 	{"async-site-is-away-for-long", async_site_is_away_for_long, .third = true},
 	{"failover-with-an-async-site", failover_with_an_async_site, .third = true},
