@@ -10,6 +10,7 @@
  * Failure.     A delete whose checkpoint fails has failed the store.
  * Limits.      One expiry at a time, looked for every EXPIRE_MS.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/base/err.h"
@@ -28,11 +29,16 @@ void branch_follower(struct group *g, const struct repl_follower_status *fs)
 	double seconds = (double)(b->last.v - b->first.v) / 1e9;
 
 	if (b->made && !g->branch_told) {
+		char ranges[48] = "writes"; /* the journal that would tell is gone: all is folded */
+
+		if (b->ranges != 0)
+			snprintf(ranges, sizeof(ranges), "%s%u ranges", b->whole ? "" : "at least ",
+				 b->ranges);
 		g->branch_told = true;
 		conductor_event(
 			g->c, EVENT_LOSS, g, "primary", b->name, b->bytes, seconds,
-			"a takeover was forced: %s%u ranges that only this site has are kept as %.64s@%.64s",
-			b->whole ? "" : "at least ", b->ranges, g->name, b->name);
+			"a takeover was forced: %s that only this site has are kept as %.64s@%.64s",
+			ranges, g->name, b->name);
 	}
 	if (fs->state == REPL_CATCHING_UP || fs->state == REPL_STAGING ||
 	    fs->state == REPL_STREAMING)
