@@ -356,6 +356,33 @@ bool oracle_content_check(struct oracle *o, uint64_t now, uint64_t off, uint64_t
 	return content_check(o, now, now, off, bytes, data);
 }
 
+void oracle_adopt(struct oracle *o, uint64_t bytes, const void *data)
+{
+	const uint8_t *p = data;
+
+	for (uint64_t s = 0; s < bytes / ORACLE_SECTOR; s++, p += ORACLE_SECTOR) {
+		uint64_t words[ORACLE_SECTOR / 8];
+		struct cand *c = o->cands[s];
+		uint32_t found;
+
+		memcpy(words, p, ORACLE_SECTOR);
+		found = sector_identify(s, words, o->write_count);
+		while (c != NULL) {
+			struct cand *next = c->next;
+
+			c->next = o->spare;
+			o->spare = c;
+			c = next;
+		}
+		o->cands[s] = NULL; /* zero */
+		if (found >= o->write_count)
+			continue;
+		c = cand_take(o);
+		*c = (struct cand){.removed = NEVER, .id = found};
+		o->cands[s] = c;
+	}
+}
+
 /* Whole sectors that a write surely changes (O5). */
 static void write_span(const struct write *w, bool surely, uint64_t *ret_begin, uint64_t *ret_end)
 {

@@ -50,6 +50,8 @@ MUST_CHECK bool oracle_content_check(struct oracle *o, uint64_t now, uint64_t of
 /* Is this content of the whole volume what it was at some moment of its history?  In it, whatever was
  * acknowledged before the newest write in it began has taken effect.  Changes nothing. */
 MUST_CHECK bool oracle_prefix_check(struct oracle *o, uint64_t bytes, const void *data);
+/* A declared loss: from now on the volume has this content and no other.  No write is in flight. */
+void oracle_adopt(struct oracle *o, uint64_t bytes, const void *data);
 const char *oracle_error(const struct oracle *o);
 
 struct oracle_stats {

@@ -75,6 +75,12 @@ static void check_new_cfg(struct sim *s, const struct vg_view *v, struct sim_cfg
 		sim_fail(s, "I3: cfg %llu: primary %u is not in isr %x", (unsigned long long)v->cfg,
 			 v->primary, v->isr);
 	check_epoch_holder(s, v);
+	if (v->last_forced_epoch == v->epoch && v->epoch > s->newest.epoch) {
+		if (!s->force_on)
+			sim_fail(s, "I4: nobody forced epoch %llu", (unsigned long long)v->epoch);
+		s->acked.v = 0; /* the loss was declared: site_force.c looks at what is lost */
+		s->forced_epoch = v->epoch;
+	}
 	if (c != s->cfgs && c[-1].epoch > c->epoch)
 		sim_fail(s, "I3: the epoch fell at cfg %llu", (unsigned long long)v->cfg);
 	if (v->cfg > s->newest.cfg) {
@@ -123,7 +129,8 @@ static void check_serving(struct sim *s)
 		    !conductor_group_probe(site_conductor(x->site), &s->group, &p[i]))
 			continue;
 		serves[i] = p[i].is_open && p[i].has_lease;
-		if (p[i].is_open && p[i].epoch >= s->opened_epoch && p[i].commit.v > s->acked.v)
+		if (p[i].is_open && p[i].epoch >= s->opened_epoch &&
+		    p[i].epoch >= s->forced_epoch && p[i].commit.v > s->acked.v)
 			s->acked = p[i].commit;
 		if (p[i].is_open && p[i].epoch > s->opened_epoch) {
 			s->opened_epoch = p[i].epoch;
@@ -137,7 +144,7 @@ static void check_serving(struct sim *s)
 					(unsigned long long)s->acked.v);
 		}
 	}
-	if (serves[0] && serves[1] && !s->frozen_clocks)
+	if (serves[0] && serves[1] && !s->frozen_clocks && !s->force_alive)
 		sim_fail(s, "I1: both sites serve: epochs %llu and %llu",
 			 (unsigned long long)p[0].epoch, (unsigned long long)p[1].epoch);
 }

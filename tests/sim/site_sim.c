@@ -64,6 +64,8 @@ static struct runner_kind kinds[SIM_KINDS] = {
 	[SIM_PASTS_EQUAL] = {"equal at both sites", 0, true},
 	[SIM_REPAIRED] = {"rotten blocks repaired", 0, true},
 	[SIM_REFUSED] = {"blocks rotten everywhere, refused", 0, true},
+	[SIM_FORCED] = {"failovers forced", 0, true},
+	[SIM_BRANCHES] = {"  branches found whole", 0, true},
 	[SIM_THIRD_SEEDS] = {"seeds with a distant async site", 0, true},
 	[SIM_THIRD_FAULTS] = {"  faults at it", 0, true},
 	[SIM_THIRD_AUDITS] = {"  prefixes checked", 0, true},
@@ -288,6 +290,12 @@ static void seed_flow(struct sim *s, uint64_t seed)
 	if (s->failed)
 		return;
 	sim_rot(s, VOLUME_BYTES / BLOCK_BYTES);
+	if (!s->failed && prng_below(&s->prng, 4) == 0 &&
+	    sim_run(s, LIVE_NS + hold_down_ns(s), sim_is_in_sync)) {
+		sim_force(s, VOLUME_BYTES, prng_below(&s->prng, 3) == 0);
+		if (s->failed || s->force_ended || !digests_equal(s))
+			return;
+	}
 	if (!s->failed && sim_run(s, LIVE_NS + hold_down_ns(s), sim_is_in_sync)) {
 		sim_site_crash(primary(s), WORLD_CRASH_POWER, 600 * SEC_NS);
 		verify(s, "after the last failover");

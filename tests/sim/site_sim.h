@@ -2,6 +2,7 @@
 /*
  * tests/sim/site_sim.h: two sites, a witness and clients in one world.
  *
+ * site_force.c   the last in-sync site is lost, the other is forced
  * site_third.c   a distant third site, async, in a third of the seeds
  * site_world.c   builds the nodes, boots and crashes them, makes group and volume
  * site_faults.c  chooses and ends faults
@@ -78,6 +79,8 @@ enum sim_kind {
 	SIM_PASTS_EQUAL,
 	SIM_REPAIRED,
 	SIM_REFUSED,
+	SIM_FORCED,
+	SIM_BRANCHES,
 	SIM_THIRD_SEEDS,
 	SIM_THIRD_FAULTS,
 	SIM_THIRD_AUDITS,
@@ -109,6 +112,7 @@ struct sim_site {
 	bool stopping;
 	struct conductor_request *role; /* of an operator, or NULL */
 	struct op role_op;
+	bool asked; /* by site_force.c */
 	/* what the checkers saw in this life */
 	uint64_t seen_cfg, seen_epoch, seen_applied;
 	struct store_floor floor;
@@ -155,6 +159,11 @@ struct sim {
 	uint64_t third_ms, third_next;
 	uint32_t third_loss;
 	struct sim_fault third_fault;
+	/* an operator forces a site (site_force.c) */
+	bool force_on, force_accept;
+	uint32_t asked_site; /* by a scenario */
+	bool force_ended;    /* no room at the lost site for branch and copy: it stays behind */
+	bool force_alive;    /* the lost one still serves: fenced in words only */
 	/* checkers */
 	struct uuid group;
 	bool group_known;
@@ -164,7 +173,7 @@ struct sim {
 	struct sim_cfg *cfgs;
 	uint32_t cfg_count, cfg_room;
 	struct sim_cfg newest; /* highest cfg applied anywhere: it is committed */
-	uint64_t opened_epoch;
+	uint64_t opened_epoch, forced_epoch;
 	struct lsn acked; /* highest commit LSN of an open primary in the newest epoch */
 	uint64_t checked_stamp;
 	uint64_t acked_before;
@@ -195,6 +204,9 @@ void sim_past_setup(struct sim *s, uint64_t seed);
 void sim_past_crashed(struct sim *s, const struct sim_site *x);
 void sim_past_tick(struct sim *s);
 void sim_past_check(struct sim *s);
+
+/* site_force.c: in sync: the primary is lost alone, the other is forced, the lost one returns.  alive: it is cut off only. */
+void sim_force(struct sim *s, uint64_t volume_bytes, bool alive);
 
 /* site_world.c */
 void sim_open(struct sim *s, uint64_t seed);

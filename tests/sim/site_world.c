@@ -387,6 +387,12 @@ void sim_ask_role(struct sim_site *x, enum request_kind kind)
 	snprintf(x->role->group.name, sizeof(x->role->group.name), "g");
 	snprintf(x->role->site, sizeof(x->role->site), "%s",
 		 kind == REQUEST_FAILOVER ? x->name : s->sites[x->id == 1 ? 1 : 0].name);
+	if (s->force_accept) {
+		x->role->failover.accept_unknown = true;
+		x->role->failover.fenced_count = 1;
+		snprintf(x->role->failover.fenced[0], sizeof(x->role->failover.fenced[0]), "%s",
+			 s->sites[x->id == 1 ? 1 : 0].name);
+	}
 	op_init(&x->role_op, x->engine->env.ready, role_step);
 	completion_arm(&x->role->done, &x->role_op, 1);
 	conductor_submit(site_conductor(x->site), x->role);
