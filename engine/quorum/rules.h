@@ -26,7 +26,8 @@ enum rules_mutant {
 	RULES_MUTANT_OPEN_BEFORE_COMMIT, /* J5: serves when CLAIM is proposed, not committed */
 	RULES_MUTANT_ANY_INCARNATION,	 /* 4.2: adopts an epoch granted to an earlier boot */
 	RULES_MUTANT_COMMIT_ALONE,	 /* J2: commit LSN is the local durable LSN */
-	RULES_MUTANT_NO_DRAIN, /* R7: SWITCH while writes are admitted and unacknowledged */
+	RULES_MUTANT_NO_DRAIN,	      /* R7: SWITCH while writes are admitted and unacknowledged */
+	RULES_MUTANT_KEEP_GENERATION, /* J14: what lacks acknowledged writes opens as if it had them */
 	RULES_MUTANT_COUNT
 };
 

@@ -300,6 +300,8 @@ uint64_t group_content_generation(const struct group *g, const struct replica *r
 	struct replica_status st;
 
 	replica_status(r, &st);
+	if (g->c->o.mutant == RULES_MUTANT_KEEP_GENERATION)
+		return st.content_generation; /* the seeded bug */
 	return (st.content_generation & ~(GENERATION_ROLLBACK - 1)) |
 	       (g->view.content_generation & (GENERATION_ROLLBACK - 1)); /* J14 */
 }

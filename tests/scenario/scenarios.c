@@ -15,9 +15,10 @@
 #include "engine/base/err.h"
 #include "proto/record.h"
 #include "proto/repl.h"
+#include "tests/scenario/force.h"
 #include "tests/sim/site_sim.h"
 
-#define VOLUME_BYTES (8ull << 20)
+#define VOLUME_BYTES SCENARIO_VOLUME_BYTES
 
 struct scenario {
 	const char *name;
@@ -528,63 +529,6 @@ static void switchover_without_a_quorum(struct sim *s)
 	expect_acks(s, 10 * SEC_NS, "after the quorum is back");
 }
 
-static bool role_is_answered(struct sim *s)
-{
-	int rc;
-
-	return sim_role_answered(&s->sites[s->asked_site], &rc);
-}
-
-static bool asked_is_open(struct sim *s)
-{
-	return probe(s, s->asked_site).is_open;
-}
-
-/* BLOCKED: the in-sync site was lost alone; the other is forced; what only the lost one had is its branch. */
-static void forced_while_blocked(struct sim *s)
-{
-	sim_force(s, VOLUME_BYTES, false);
-	if (!s->failed && s->kinds[SIM_BRANCHES] != 1)
-		sim_fail(s, "nothing was forced");
-	client_resume(client_of(s));
-	expect_acks(s, SEC_NS, "at the end");
-}
-
-/* The operator's word was wrong: the old primary goes on, cut off, and so two sites serve (P2). */
-static void forced_while_the_other_lives(struct sim *s)
-{
-	sim_force(s, VOLUME_BYTES, true);
-	if (!s->failed && s->kinds[SIM_BRANCHES] != 1)
-		sim_fail(s, "nothing was forced");
-	client_resume(client_of(s));
-	expect_acks(s, SEC_NS, "at the end");
-}
-
-/* b, a, b in a row, each as soon as the one before serves. */
-static void promoted_demoted_promoted(struct sim *s)
-{
-	uint64_t begin = s->w->now, epoch = s->newest.epoch;
-
-	for (uint32_t i = 0; i < 3 && !s->failed; i++) {
-		int rc = -ERR_TIMEOUT;
-
-		s->asked_site = s->newest.primary - 1;
-		expect(s, 2 * SEC_NS, asked_is_open, "the new primary serves");
-		for (uint32_t k = 0; k < 50 && rc != 0 && !s->failed; k++) {
-			sim_ask_role(&s->sites[s->asked_site], REQUEST_SWITCHOVER);
-			expect(s, 6 * SEC_NS, role_is_answered, "the operator is answered");
-			if (!sim_role_answered(&s->sites[s->asked_site], &rc) || rc == 0)
-				break;
-			sim_run(s, 10 * MS_NS, NULL); /* busy: the new primary has just opened */
-		}
-	}
-	if (!s->failed && s->newest.epoch != epoch + 3)
-		sim_fail(s, "%llu changes of the primary, not 3, in %llu ms",
-			 (unsigned long long)(s->newest.epoch - epoch),
-			 (unsigned long long)((s->w->now - begin) / MS_NS));
-	expect_acks(s, 12 * SEC_NS, "at the end");
-}
-
 static void failover_by_hand_to_an_in_sync_site(struct sim *s)
 {
 	sim_ask_role(&s->sites[1], REQUEST_FAILOVER);
@@ -789,6 +733,7 @@ static const struct scenario scenarios[] = {
 	/* a's history ends in a record that cannot be read: it stops by J7, nothing is cut */
 	{"forced-while-blocked-and-return", forced_while_blocked, false},
 	{"forced-while-the-other-lives", forced_while_the_other_lives, false},
+	{"forced-with-a-known-loss", forced_with_a_known_loss, false},
 	{"promoted-demoted-promoted", promoted_demoted_promoted, false},
 	{"primary-restarts-with-a-rotten-tail", primary_restarts_with_a_rotten_tail, true},
 };

@@ -16,6 +16,7 @@ const char *const sim_mutant_names[] = {"none",
 					"any-incarnation",
 					"commit-alone",
 					"no-drain",
+					"keep-generation",
 					"cut-below-commit",
 					"ack-before-durable",
 					"skip-chain",
@@ -42,7 +43,7 @@ const char *const sim_mutant_names[] = {"none",
 					"shared-in-place",
 					"no-fold-cap",
 					NULL};
-#define RULES_MUTANTS 12u
+#define RULES_MUTANTS 13u
 #define REPL_MUTANTS 12u
 
 _Static_assert(RULES_MUTANTS == RULES_MUTANT_COUNT - 1, "every rule's mutant has a name");

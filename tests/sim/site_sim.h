@@ -161,6 +161,7 @@ struct sim {
 	struct sim_fault third_fault;
 	/* an operator forces a site (site_force.c) */
 	bool force_on, force_accept;
+	uint64_t force_bytes; /* of loss that is accepted; 0: unknown */
 	uint32_t asked_site; /* by a scenario */
 	bool force_ended;    /* no room at the lost site for branch and copy: it stays behind */
 	bool force_alive;    /* the lost one still serves: fenced in words only */

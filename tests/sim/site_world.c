@@ -388,7 +388,9 @@ void sim_ask_role(struct sim_site *x, enum request_kind kind)
 	snprintf(x->role->site, sizeof(x->role->site), "%s",
 		 kind == REQUEST_FAILOVER ? x->name : s->sites[x->id == 1 ? 1 : 0].name);
 	if (s->force_accept) {
-		x->role->failover.accept_unknown = true;
+		x->role->failover.accept_unknown = s->force_bytes == 0;
+		x->role->failover.accept = s->force_bytes != 0;
+		x->role->failover.accept_bytes = s->force_bytes;
 		x->role->failover.fenced_count = 1;
 		snprintf(x->role->failover.fenced[0], sizeof(x->role->failover.fenced[0]), "%s",
 			 s->sites[x->id == 1 ? 1 : 0].name);
