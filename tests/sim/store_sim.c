@@ -79,6 +79,10 @@ static struct runner_kind kinds[SS_KINDS] = {
 	[SS_PASTS_MADE] = {"made, and read", 0, true},
 	[SS_PASTS_MISSING] = {"missing", 0, false},
 	[SS_PASTS_AGAIN] = {"their digests compared with another's of that LSN", 0, true},
+	[SS_DELTAS] = {"deltas of volumes compared", 0, true},
+	[SS_DELTA_BLOCKS] = {"blocks in deltas", 0, true},
+	[SS_VOLUMES_GROWN] = {"volumes grown", 0, true},
+	[SS_OPERATIONS] = {"operations", 0, true},
 	[SS_CHECKS] = {"offline checks", 0, true},
 	[SS_REFUSED] = {"writes refused: no room", 0, false},
 };
@@ -164,7 +168,7 @@ static void on_crash(struct world_node *n)
 	struct ss *s = n->user;
 
 	take_counters(s);
-	s->held = NULL;
+	s->held = s->delta_from = NULL;
 	store_abandon(&s->store);
 	s->r = NULL;
 }
@@ -578,6 +582,9 @@ static void run_seed(const struct runner_opts *o, uint64_t seed, uint64_t stop_a
 	counts[SS_TORN_SECTORS] += s->w->stats.disk_torn_sectors;
 	counts[SS_LOST_SECTORS] += s->w->stats.disk_lost_sectors;
 	counts[SS_IO_FAILED] += s->w->stats.disk_failed;
+	/* Changes only: what is in the journal, and what ended a life. */
+	counts[SS_OPERATIONS] = counts[SS_RECORDS] + counts[SS_CUTS] + counts[SS_CRASH_POWER] +
+				counts[SS_CRASH_KILL] + counts[SS_CLEAN_CLOSE];
 	for (uint32_t i = 0; i < SS_KINDS; i++)
 		kinds[i].count += counts[i];
 	if (s->node->up)

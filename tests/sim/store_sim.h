@@ -81,6 +81,10 @@ enum ss_kind {
 	SS_PASTS_MADE,
 	SS_PASTS_MISSING,
 	SS_PASTS_AGAIN,
+	SS_DELTAS,
+	SS_DELTA_BLOCKS,
+	SS_VOLUMES_GROWN,
+	SS_OPERATIONS,
 	SS_CHECKS,
 	SS_REFUSED,
 	SS_KINDS
@@ -107,6 +111,8 @@ struct ss {
 	struct store_floor floor, floor_durable;
 	struct snapshot *held; /* open over several actions */
 	struct model_snap *held_model;
+	struct snapshot *delta_from; /* open while a delta is walked; `held` is its other end */
+	struct snapshot_delta delta;
 	uint64_t snap_uuids; /* given so far */
 	struct replica_history history;
 	uint64_t disk_bytes;
@@ -146,6 +152,11 @@ void ss_verify(struct ss *s, bool all);
 
 /* store_sim_snap.c: one random action on snapshots. */
 void ss_snap_action(struct ss *s);
+/* store_sim_delta.c: what differs between two snapshots, compared with the model's difference. */
+void ss_delta(struct ss *s);
+struct model_snap *ss_snap_choose(struct ss *s); /* a listed one; NULL: none */
+struct snapshot *ss_snap_open(struct ss *s, struct model_snap *model);
+
 void ss_make_room(struct ss *s);    /* a write was refused: time passes, or a snapshot goes */
 void ss_snap_release(struct ss *s); /* close what is open; nothing after a crash */
 /* Every snapshot is there, and reads as it was; all: everything of it. */

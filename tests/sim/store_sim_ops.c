@@ -6,6 +6,9 @@
 #include "engine/base/err.h"
 #include "tests/sim/store_sim.h"
 
+#define GROWTH_BLOCKS_MAX 3000u
+#define GROWN_BYTES_MAX (256ull << 20) /* of the small ones: 64 leaves and more, another level */
+
 static void nothing_step(struct op *op)
 {
 	(void)op;
@@ -594,6 +597,33 @@ static void ss_volume_change(struct ss *s)
 	}
 }
 
+/* Records in flight name no volume that is being grown, so it never shrinks: settled first, as snapshots are. */
+static void ss_volume_grow(struct ss *s)
+{
+	static struct replica_volume volumes[MODEL_VOLUMES_MAX];
+	struct record_volume v = {.op = RECORD_VOLUME_RESIZE};
+	const struct replica_volume *is;
+	uint32_t n;
+
+	ss_drain(s);
+	if (s->down || s->failed || store_is_failed(s->store))
+		return;
+	ss_commit(s, model_durable(s->m));
+	if (s->down || s->failed || store_is_failed(s->store) || s->m->applied != s->m->count)
+		return;
+	n = replica_volumes(s->r, volumes, MODEL_VOLUMES_MAX);
+	is = n == 0 ? NULL : &volumes[prng_below(&s->prng, n)];
+	if (is == NULL || is->deleted || is->bytes >= GROWN_BYTES_MAX)
+		return;
+	v.slot = is->slot;
+	v.uuid = is->uuid;
+	v.block_bytes = is->block_bytes;
+	memcpy(v.name, is->name, sizeof(is->name));
+	v.bytes = is->bytes + prng_range(&s->prng, 1, GROWTH_BLOCKS_MAX) * BLOCK_BYTES;
+	if (ss_append_volume(s, &v))
+		s->kinds[SS_VOLUMES_GROWN]++;
+}
+
 void ss_action(struct ss *s)
 {
 	uint64_t p = prng_below(&s->prng, 1000);
@@ -611,8 +641,10 @@ void ss_action(struct ss *s)
 		ss_fold(s);
 	else if (p < 820)
 		ss_floor(s);
-	else if (p < 823)
+	else if (p < 822)
 		ss_volume_change(s);
+	else if (p < 823)
+		ss_volume_grow(s);
 	else if (p < 829)
 		ss_snap_action(s);
 	else if (p < 836)

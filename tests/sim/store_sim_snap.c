@@ -55,7 +55,7 @@ static uint32_t on_the_way(const struct ss *s, const struct uuid *uuid)
 	return n;
 }
 
-static struct model_snap *choose(struct ss *s)
+struct model_snap *ss_snap_choose(struct ss *s)
 {
 	uint32_t listed = 0, at;
 
@@ -163,7 +163,7 @@ static void snap_create(struct ss *s)
 
 static void snap_delete(struct ss *s)
 {
-	const struct model_snap *snap = choose(s);
+	const struct model_snap *snap = ss_snap_choose(s);
 	struct model_body what = {.snap = {.op = RECORD_SNAP_DELETE}};
 	uint8_t body[RECORD_BODY_BYTES_MAX];
 	uint32_t bytes;
@@ -186,7 +186,7 @@ static void snap_restore(struct ss *s)
 
 	if (!settle(s))
 		return; /* as an engine does: no record in flight names what goes */
-	snap = choose(s);
+	snap = ss_snap_choose(s);
 	if (snap == NULL || replica_snapshots_unpinned(s->r) >= SNAPSHOTS_UNPINNED_MAX ||
 	    replica_snapshot_by_uuid(s->r, &snap->uuid, &info) != 0 || info.past || info.missing)
 		return;
@@ -226,7 +226,7 @@ static bool snap_ready(struct ss *s, struct model_snap *model)
 	return false;
 }
 
-static struct snapshot *snap_open(struct ss *s, struct model_snap *model)
+struct snapshot *ss_snap_open(struct ss *s, struct model_snap *model)
 {
 	struct snapshot *snap = NULL;
 	int rc;
@@ -315,6 +315,8 @@ void ss_snap_release(struct ss *s)
 {
 	if (s->held != NULL)
 		replica_snapshot_close(&s->held);
+	if (s->delta_from != NULL)
+		replica_snapshot_close(&s->delta_from);
 	world_settle(s->w);
 }
 
@@ -328,10 +330,10 @@ static void snap_use(struct ss *s)
 			ss_snap_release(s);
 		return;
 	}
-	model = choose(s);
+	model = ss_snap_choose(s);
 	if (model == NULL)
 		return;
-	s->held = snap_open(s, model);
+	s->held = ss_snap_open(s, model);
 	s->held_model = model;
 	if (s->held == NULL)
 		return;
@@ -353,7 +355,7 @@ void ss_snap_verify(struct ss *s, bool all)
 				model->listed ? "listed" : "deleted", err_name(rc));
 		if (!well(s) || !model->listed || (!all && prng_below(&s->prng, 4) != 0))
 			continue;
-		s->held = snap_open(s, model);
+		s->held = ss_snap_open(s, model);
 		s->held_model = model;
 		if (s->held == NULL)
 			continue;
@@ -376,12 +378,14 @@ void ss_snap_action(struct ss *s)
 {
 	uint64_t p = prng_below(&s->prng, 100);
 
-	if (p < 40)
+	if (p < 38)
 		snap_create(s);
-	else if (p < 62)
+	else if (p < 58)
 		snap_delete(s);
-	else if (p < 92)
+	else if (p < 80)
 		snap_use(s);
+	else if (p < 92)
+		ss_delta(s);
 	else
 		snap_restore(s);
 }
