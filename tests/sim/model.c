@@ -163,7 +163,7 @@ static void apply_volume(struct model *m, const struct record_volume *v)
 		uint64_t blocks = v->bytes / BLOCK_BYTES;
 
 		mv->ids = realloc(mv->ids, blocks * sizeof(*mv->ids));
-		assert(mv->ids != NULL && blocks >= mv->blocks);
+		assert(mv->ids != NULL && mv->exists && blocks >= mv->blocks);
 		memset(mv->ids + mv->blocks, 0, (blocks - mv->blocks) * sizeof(*mv->ids));
 		mv->blocks = blocks;
 		break;

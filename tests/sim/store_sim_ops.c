@@ -583,8 +583,8 @@ static void ss_volume_change(struct ss *s)
 	ss_commit(s, model_durable(s->m));
 	if (!s->m->volumes[v.slot].exists || s->down || s->failed)
 		return;
-	v.uuid.b[0] = (uint8_t)v.slot;
-	v.uuid.b[1] = 1;
+	v.uuid.b[0] = (uint8_t)(v.slot == 2 ? 3 : v.slot); /* the third of make_volumes */
+	v.uuid.b[1] = v.slot != 2;
 	v.name[0] = (char)('a' + v.slot);
 	v.bytes = s->m->volumes[v.slot].blocks * BLOCK_BYTES;
 	v.block_bytes = 4096;
