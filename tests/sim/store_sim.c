@@ -82,6 +82,9 @@ static struct runner_kind kinds[SS_KINDS] = {
 	[SS_DELTAS] = {"deltas of volumes compared", 0, true},
 	[SS_DELTA_BLOCKS] = {"blocks in deltas", 0, true},
 	[SS_VOLUMES_GROWN] = {"volumes grown", 0, true},
+	[SS_CLONES] = {"clones made", 0, true},
+	[SS_CLONES_DELETED] = {"clones deleted", 0, false},
+	[SS_CLONE_DIGESTS] = {"digests of clones", 0, true},
 	[SS_OPERATIONS] = {"operations", 0, true},
 	[SS_CHECKS] = {"offline checks", 0, true},
 	[SS_REFUSED] = {"writes refused: no room", 0, false},
@@ -169,6 +172,7 @@ static void on_crash(struct world_node *n)
 
 	take_counters(s);
 	s->held = s->delta_from = NULL;
+	ss_clone_crashed(s);
 	store_abandon(&s->store);
 	s->r = NULL;
 }
@@ -180,6 +184,8 @@ static void forget_requests(struct ss *s)
 	memset(&s->journal_read, 0, sizeof(s->journal_read));
 	memset(s->lone, 0, sizeof(s->lone));
 	memset(&s->wait, 0, sizeof(s->wait));
+	if (s->kin != NULL && s->clones_made > 0)
+		forget_requests(s->kin);
 }
 
 /* Bits change anywhere in what was ever written. */
@@ -337,7 +343,7 @@ static void check_reopened(struct ss *s, struct replica_status *st)
 }
 
 /* After an opening: keep the tail or cut it, begin an epoch, commit, look at everything. */
-static void take_over(struct ss *s, bool clean)
+void ss_take_over(struct ss *s, bool clean)
 {
 	struct replica_status st;
 	struct lsn end;
@@ -374,6 +380,8 @@ static void take_over(struct ss *s, bool clean)
 		ss_snap_verify(s, prng_below(&s->prng, 3) == 0);
 	if (!s->down && !s->failed)
 		ss_append_epoch(s);
+	if (!s->down && !s->failed && s->clones_made > 0 && !store_is_failed(s->store))
+		ss_clone_reopened(s, clean);
 }
 
 static void digest_check(struct ss *s, uint64_t *last)
@@ -403,6 +411,8 @@ static bool close_store(struct ss *s, uint64_t *digest)
 		return false;
 	ss_snap_release(s);
 	ss_commit(s, model_end(s->m));
+	if (!ss_clone_settle(s))
+		return false;
 	for (uint32_t i = 0; i < ARRAY_COUNT(s->lone) && !s->down && !s->failed; i++) {
 		while (s->lone[i].op.waits != 0 && !s->down && !s->failed)
 			ss_run(s, MS_NS);
@@ -459,7 +469,7 @@ static void life(struct ss *s, uint32_t actions)
 		if (close_store(s, &digest)) {
 			if (!open_store(s, false) || s->failed)
 				return;
-			take_over(s, true);
+			ss_take_over(s, true);
 			if (!s->down && !s->failed && prng_below(&s->prng, 3) == 0)
 				digest_check(s, &(uint64_t){0});
 			if (!s->down)
@@ -470,11 +480,11 @@ static void life(struct ss *s, uint32_t actions)
 	}
 	crash(s);
 	if (open_store(s, true) && !s->failed)
-		take_over(s, false);
+		ss_take_over(s, false);
 	while (s->down && !s->failed) { /* the power failed while taking over */
 		crash(s);
 		if (open_store(s, false) && !s->failed)
-			take_over(s, false);
+			ss_take_over(s, false);
 	}
 }
 
@@ -571,6 +581,8 @@ static void run_seed(const struct runner_opts *o, uint64_t seed, uint64_t stop_a
 		    !store_is_failed(s->store)) {
 			s->disk->faults = (struct sim_disk_faults){.torn_ppm = 500000};
 			ss_verify(s, true);
+			if (s->kin != NULL && !s->failed && s->kin->r != NULL)
+				ss_verify(s->kin, true);
 		}
 	}
 	ret->failed = s->failed && !s->excused;
@@ -589,6 +601,7 @@ static void run_seed(const struct runner_opts *o, uint64_t seed, uint64_t stop_a
 		kinds[i].count += counts[i];
 	if (s->node->up)
 		on_crash(s->node);
+	ss_clone_forget(s);
 	world_free(&s->w);
 	model_free(&s->m);
 	free(s);

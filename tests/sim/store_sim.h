@@ -84,6 +84,9 @@ enum ss_kind {
 	SS_DELTAS,
 	SS_DELTA_BLOCKS,
 	SS_VOLUMES_GROWN,
+	SS_CLONES,
+	SS_CLONES_DELETED,
+	SS_CLONE_DIGESTS,
 	SS_OPERATIONS,
 	SS_CHECKS,
 	SS_REFUSED,
@@ -114,6 +117,10 @@ struct ss {
 	struct snapshot *delta_from; /* open while a delta is walked; `held` is its other end */
 	struct snapshot_delta delta;
 	uint64_t snap_uuids; /* given so far */
+	/* store_sim_clone.c: the clone; of a clone: the group it comes from.  NULL: none. */
+	struct ss *kin;
+	uint32_t clones_made;
+	bool created, leaving; /* a clone: was told to be there; its deletion was asked for */
 	struct replica_history history;
 	uint64_t disk_bytes;
 	bool small;	  /* the disk: it gets full, and writes are refused as the engine does */
@@ -138,6 +145,11 @@ void ss_run(struct ss *s, uint64_t ns);
 
 /* store_sim_ops.c: one random action. */
 void ss_action(struct ss *s);
+void ss_append_write(struct ss *s);
+void ss_commit_some(struct ss *s);
+void ss_read_some(struct ss *s);
+/* store_sim.c: after an opening: keep the tail or cut it, begin an epoch, commit, look at everything. */
+void ss_take_over(struct ss *s, bool clean);
 /* Append a record of volume creation and the like; waits for room; true if appended. */
 bool ss_append_volume(struct ss *s, const struct record_volume *v);
 bool ss_append_epoch(struct ss *s);
@@ -156,6 +168,17 @@ void ss_snap_action(struct ss *s);
 void ss_delta(struct ss *s);
 struct model_snap *ss_snap_choose(struct ss *s); /* a listed one; NULL: none */
 struct snapshot *ss_snap_open(struct ss *s, struct model_snap *model);
+
+/* Everything durable is committed, nothing is under way; false: it was not to be. */
+bool ss_settle(struct ss *s);
+
+/* store_sim_clone.c */
+void ss_clone_action(struct ss *s); /* make one, or something to the one that is there */
+void ss_clone_room(struct ss *s);   /* it goes, if there is one */
+bool ss_clone_settle(struct ss *s); /* before the store is closed */
+void ss_clone_crashed(struct ss *s);
+void ss_clone_reopened(struct ss *s, bool clean);
+void ss_clone_forget(struct ss *s);
 
 void ss_make_room(struct ss *s);    /* a write was refused: time passes, or a snapshot goes */
 void ss_snap_release(struct ss *s); /* close what is open; nothing after a crash */

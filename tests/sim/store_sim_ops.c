@@ -181,6 +181,15 @@ static uint32_t make_extents(struct ss *s, struct record *rec, struct record_ext
 	return n;
 }
 
+static uint64_t uncommitted(const struct model *m)
+{
+	uint64_t blocks = 0;
+
+	for (uint32_t i = m->applied; i < m->count; i++)
+		blocks += (m->records[i].end.v - m->records[i].begin.v) / BLOCK_BYTES;
+	return blocks;
+}
+
 /* May this many blocks be journaled?  As engine/volume/room.c: a chunk for each that is not folded. */
 static bool has_room(struct ss *s, uint32_t blocks)
 {
@@ -188,13 +197,13 @@ static bool has_room(struct ss *s, uint32_t blocks)
 	uint64_t unfolded = blocks;
 
 	store_status(s->store, &st);
-	unfolded += st.index_entries;
-	for (uint32_t i = s->m->applied; i < s->m->count; i++)
-		unfolded += (s->m->records[i].end.v - s->m->records[i].begin.v) / BLOCK_BYTES;
+	unfolded += st.index_entries + uncommitted(s->m);
+	if (s->kin != NULL)
+		unfolded += uncommitted(s->kin->m);
 	return st.free_bytes > unfolded * CHUNK_BYTES + 2 * st.segment_bytes;
 }
 
-static void ss_append_write(struct ss *s)
+void ss_append_write(struct ss *s)
 {
 	struct record_extent ext[RECORD_EXTENTS_MAX];
 	uint32_t crcs[RECORD_PAYLOAD_BLOCKS_MAX], blocks = 0, id;
@@ -302,7 +311,7 @@ void ss_commit(struct ss *s, struct lsn lsn)
 		ss_fail(s, "commit finds no room in the index for 60 s");
 }
 
-static void ss_commit_some(struct ss *s)
+void ss_commit_some(struct ss *s)
 {
 	struct lsn durable = model_durable(s->m);
 	uint32_t to = model_find(s->m, durable);
@@ -420,7 +429,7 @@ void ss_collect(struct ss *s)
 		s->down = true;
 }
 
-static void ss_read_some(struct ss *s)
+void ss_read_some(struct ss *s)
 {
 	uint32_t v = choose_volume(s);
 	uint32_t count = choose_count(s, SS_READ_BLOCKS, v);
@@ -631,6 +640,10 @@ void ss_action(struct ss *s)
 	ss_collect(s);
 	if (s->failed || s->down)
 		return;
+	if (prng_below(&s->prng, 10) == 0) {
+		ss_clone_action(s);
+		return;
+	}
 	if (p < 450)
 		ss_append_write(s);
 	else if (p < 600)

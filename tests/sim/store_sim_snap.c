@@ -17,7 +17,7 @@ static void nothing_step(struct op *op)
 }
 
 /* Everything durable is committed, and nothing is under way. */
-static bool settle(struct ss *s)
+bool ss_settle(struct ss *s)
 {
 	ss_drain(s);
 	if (s->down || s->failed || store_is_failed(s->store))
@@ -118,7 +118,7 @@ static void snap_create_past(struct ss *s)
 	uint8_t body[RECORD_BODY_BYTES_MAX];
 	uint32_t bytes, listed = 0;
 
-	if (!settle(s))
+	if (!ss_settle(s))
 		return;
 	for (uint32_t i = 0; i < s->m->snap_count; i++)
 		listed += s->m->snaps[i]->listed;
@@ -134,7 +134,7 @@ static void snap_create_past(struct ss *s)
 	if (!ss_append_body(s, RECORD_SNAP, body, bytes, &what))
 		return;
 	s->kinds[SS_PASTS]++;
-	if (settle(s))
+	if (ss_settle(s))
 		past_committed(s, &what.snap.uuid);
 }
 
@@ -166,10 +166,13 @@ static void snap_delete(struct ss *s)
 	const struct model_snap *snap = ss_snap_choose(s);
 	struct model_body what = {.snap = {.op = RECORD_SNAP_DELETE}};
 	uint8_t body[RECORD_BODY_BYTES_MAX];
+	struct snapshot_info info;
 	uint32_t bytes;
 
 	if (snap == NULL || on_the_way(s, &snap->uuid) > 0)
 		return;
+	if (replica_snapshot_by_uuid(s->r, &snap->uuid, &info) == 0 && info.clones > 0)
+		return; /* refused with their names: engine/volume/request_snap.c */
 	what.snap.uuid = snap->uuid;
 	bytes = record_snap_encode(&what.snap, body);
 	if (ss_append_body(s, RECORD_SNAP, body, bytes, &what))
@@ -184,7 +187,7 @@ static void snap_restore(struct ss *s)
 	struct snapshot_info info;
 	uint32_t bytes;
 
-	if (!settle(s))
+	if (!ss_settle(s))
 		return; /* as an engine does: no record in flight names what goes */
 	snap = ss_snap_choose(s);
 	if (snap == NULL || replica_snapshots_unpinned(s->r) >= SNAPSHOTS_UNPINNED_MAX ||
@@ -195,7 +198,7 @@ static void snap_restore(struct ss *s)
 	snprintf(what.restore.kept_name, sizeof(what.restore.kept_name), "k%llu",
 		 (unsigned long long)s->snap_uuids);
 	bytes = record_restore_encode(&what.restore, body);
-	if (ss_append_body(s, RECORD_RESTORE, body, bytes, &what) && settle(s))
+	if (ss_append_body(s, RECORD_RESTORE, body, bytes, &what) && ss_settle(s))
 		s->kinds[SS_RESTORES]++;
 }
 
@@ -370,6 +373,8 @@ void ss_make_room(struct ss *s)
 {
 	if (prng_below(&s->prng, 20) == 0)
 		snap_delete(s);
+	else if (s->clones_made > 0 && prng_below(&s->prng, 20) == 0)
+		ss_clone_room(s); /* of a clone's own: it has made none */
 	else
 		ss_run(s, prng_below(&s->prng, 50 * MS_NS));
 }
