@@ -212,6 +212,59 @@ START_TEST(json_strings_are_escaped_and_ascii)
 }
 END_TEST
 
+static char *loss_shown(const Adm__Loss *loss, bool as_json)
+{
+	size_t bytes;
+	char *text;
+	FILE *out = open_memstream(&text, &bytes);
+	struct json j;
+
+	ck_assert_ptr_nonnull(out);
+	if (as_json) {
+		json_begin(&j, out);
+		json_object(&j, NULL);
+		loss_json(&j, loss);
+		json_close_object(&j);
+		json_end(&j);
+	} else {
+		show_loss(out, loss);
+	}
+	fclose(out);
+	return text;
+}
+
+START_TEST(a_loss_is_a_number_only_when_it_is_known)
+{
+	Adm__Loss loss = ADM__LOSS__INIT;
+	char east[] = "east", *fence[] = {east}, *text;
+
+	loss.at_least = 4096;
+	loss.newest_lsn = 8192;
+	loss.newer_at = east;
+	loss.fence = fence;
+	loss.n_fence = 1;
+	text = loss_shown(&loss, true);
+	ck_assert_ptr_nonnull(strstr(text, "\"bytes\": \"unknown\""));
+	ck_assert_ptr_nonnull(strstr(text, "\"seconds\": \"unknown\""));
+	ck_assert_ptr_nonnull(strstr(text, "\"newer_at\": \"east\""));
+	free(text);
+	text = loss_shown(&loss, false);
+	ck_assert_ptr_nonnull(strstr(text, "unknown, at least 4096 bytes"));
+	ck_assert_ptr_nonnull(strstr(text, "to be fenced   east"));
+	free(text);
+	loss.bytes_known = loss.seconds_known = true;
+	loss.bytes = 4096;
+	loss.seconds = 1.5;
+	text = loss_shown(&loss, true);
+	ck_assert_ptr_nonnull(strstr(text, "\"bytes\": 4096"));
+	free(text);
+	text = loss_shown(&loss, false);
+	ck_assert_ptr_nonnull(strstr(text, "4096 bytes"));
+	ck_assert_ptr_nonnull(strstr(text, "1.5 s of writes"));
+	free(text);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("admin-show");
@@ -227,6 +280,7 @@ int main(void)
 	tcase_add_test(t, status_table_tells_trouble_in_a_second_line);
 	tcase_add_test(t, explain_names_evidence_and_advice);
 	tcase_add_test(t, json_strings_are_escaped_and_ascii);
+	tcase_add_test(t, a_loss_is_a_number_only_when_it_is_known);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_NORMAL);
 	failed = srunner_ntests_failed(r);
