@@ -208,13 +208,16 @@ static void rules_track_isr(struct rules *r, const struct rules_facts *f, uint32
 	r->peer_in_isr = in;
 }
 
-static bool rules_wants_drop(struct rules *r, const struct rules_facts *f, struct rules_effects *e)
+static bool rules_wants_drop(struct rules *r, const struct rules_facts *f, struct rules_effects *e,
+			     uint32_t peer)
 {
 	const struct vg_view *v = f->view;
 	uint64_t drop = ms(r->o.drop_ms);
 
 	if (f->source_short)
 		return true; /* J3, whatever the policy: it does not hold what was acknowledged */
+	if (f->peer_up && vg_is_replaced(v, peer, &f->peer_store))
+		return true; /* the same: with that disk it would never claim (R9) */
 	if (v->config.on_peer_loss == VG_PEER_LOSS_STOP || v->config.min_isr >= 2)
 		return false;
 	if (!f->peer_up) {
@@ -300,7 +303,7 @@ static void rules_step_primary(struct rules *r, const struct rules_facts *f,
 		if (r->proposed && r->proposed_cfg == v->cfg)
 			rules_propose(r, f, e, r->proposed_kind,
 				      r->proposed_kind == VG_CLAIM ? r->o.self : peer); /* R8 */
-		else if (in_isr && rules_wants_drop(r, f, e))
+		else if (in_isr && rules_wants_drop(r, f, e, peer))
 			rules_propose(r, f, e, VG_DROP, peer);
 		else if (leaving)
 			rules_switch(r, f, e, peer);

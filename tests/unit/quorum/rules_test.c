@@ -272,6 +272,20 @@ START_TEST(replaced_disk_is_announced_before_it_is_added)
 }
 END_TEST
 
+/* It believes in nothing that was acknowledged from its disk (R9): a set with it would be in sync in name only. */
+START_TEST(a_member_that_returns_with_another_disk_is_dropped)
+{
+	setup(1, 0);
+	facts.source_ready = true;
+	facts.source_durable = facts.commit;
+	facts.peer_store.b[0] = 9;
+	step();
+	ck_assert(effects.propose);
+	ck_assert_int_eq(effects.cmd.kind, VG_DROP);
+	ck_assert_uint_eq(effects.ack_mask, 1u << 1 | 1u << 2); /* R1 */
+}
+END_TEST
+
 START_TEST(same_boot_is_held_down_after_a_drop_and_a_new_one_is_not)
 {
 	setup(1, 0);
@@ -576,6 +590,7 @@ int main(void)
 	tcase_add_test(t, primary_reads_only_under_a_lease_while_the_peer_is_in_sync);
 	tcase_add_test(t, peer_is_added_when_gated_durable_and_leased);
 	tcase_add_test(t, replaced_disk_is_announced_before_it_is_added);
+	tcase_add_test(t, a_member_that_returns_with_another_disk_is_dropped);
 	tcase_add_test(t, same_boot_is_held_down_after_a_drop_and_a_new_one_is_not);
 	tcase_add_test(t, an_epoch_granted_to_an_earlier_boot_is_claimed_again);
 	tcase_add_test(t, a_replaced_disk_is_never_claimed_with);
