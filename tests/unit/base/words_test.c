@@ -225,6 +225,18 @@ START_TEST(log_keeps_one_call_one_line)
 }
 END_TEST
 
+/* /metrics says what a metric is once, before its first row. */
+START_TEST(counters_of_one_metric_stand_together)
+{
+	for (uint32_t i = 0; i < CTR_COUNT; i++)
+		for (uint32_t k = i + 1; k < CTR_COUNT; k++) {
+			if (strcmp(counter_metric(i), counter_metric(k)) != 0)
+				continue;
+			ck_assert_str_eq(counter_metric(k - 1), counter_metric(k));
+		}
+}
+END_TEST
+
 START_TEST(counters_have_names)
 {
 	for (int i = 0; i < CTR_COUNT; i++) {
@@ -252,6 +264,7 @@ int main(void)
 		uuid_from_random_is_version_4,
 		log_drops_lines_above_its_level,
 		log_keeps_one_call_one_line,
+		counters_of_one_metric_stand_together,
 		counters_have_names,
 	};
 
