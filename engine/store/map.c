@@ -76,15 +76,22 @@ bool map_is_pinned(const struct map *m)
 	return false;
 }
 
-int map_forget(struct map *m)
+bool map_is_dirty(const struct map *m)
 {
 	const struct map_cache *c = m->cache;
 
-	if (m->loads > 0 || map_is_pinned(m))
-		return -ERR_BUSY;
 	for (uint32_t i = 0; i < c->page_count && m->pages > 0; i++)
 		if (c->pages[i].page.map == m && c->pages[i].page.dirty)
-			return -ERR_AGAIN;
+			return true;
+	return false;
+}
+
+int map_forget(struct map *m)
+{
+	if (m->loads > 0 || map_is_pinned(m))
+		return -ERR_BUSY;
+	if (map_is_dirty(m))
+		return -ERR_AGAIN;
 	cache_forget_map(m->cache, m);
 	return 0;
 }

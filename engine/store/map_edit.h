@@ -93,6 +93,7 @@ bool block_is_zeroes(const uint8_t *data, uint32_t crc);
 
 /* Something of it is pinned: somebody reads it. */
 bool map_is_pinned(const struct map *m);
+bool map_is_dirty(const struct map *m); /* some page was changed and not written out: its root is older */
 /* Every page of it leaves memory; -ERR_BUSY: somebody reads it; -ERR_AGAIN: some are not written out. */
 MUST_CHECK int map_forget(struct map *m);
 
