@@ -15,7 +15,8 @@
  *                  (QUORUM J8).
  *              F7  Only what is below a commit LSN that a crash does not take back (commit_durable) is
  *                  folded: else recovery would show, for a while, the block before an uncommitted record
- *                  whose place the record had already taken.
+ *                  whose place the record had already taken.  Only a checkpoint makes one so: a commit
+ *                  that recovery read in records is taken back by a cut of these records.
  *              F8  References of a tree nobody uses are dropped only when a durable checkpoint says that it
  *                  is such a tree (ghost.after).  Before, a crash would bring its reader back, while what
  *                  was shared with it looked like another tree's own and was written in place.

@@ -172,11 +172,6 @@ static void opening_end(struct store_opening *o, int rc)
 		rc = stall_watch_open(s, &s->stall);
 	if (rc == 0) {
 		s->ready = true;
-		LIST_FOR_EACH(link, &s->entries) { /* what recovery found it will find again */
-			struct replica_entry *e = container_of(link, struct replica_entry, link);
-
-			e->commit_durable = replica_commit_lsn(e->r);
-		}
 		fold_kick(s->fold);
 		past_kick(s->past);
 	} else {

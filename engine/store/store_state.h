@@ -43,9 +43,9 @@ struct replica_entry {
 	struct replica *r;
 	bool leaving; /* deleted, its trees not yet given: only checkpoints see it */
 	struct lsn
-		commit_durable; /* a crash does not take commit back below it: fold goes no further */
-	struct lsn folded;	/* in home and map, in memory at least: >= the durable fold */
-	struct mono_ns retry;	/* fold failed (space, bad record): not before */
+		commit_durable; /* of the newest durable checkpoint: no crash and no cut takes commit back below it */
+	struct lsn folded;    /* in home and map, in memory at least: >= the durable fold */
+	struct mono_ns retry; /* fold failed (space, bad record): not before */
 	int retry_rc;
 	struct fold_wait *waits;
 	uint32_t wait_count, wait_max;
