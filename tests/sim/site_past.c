@@ -42,11 +42,15 @@ static bool answered(struct sim *s)
 	return s->past_op.waits == 0;
 }
 
+void sim_past_choose(struct sim *s, uint64_t seed)
+{
+	s->pasts = seed % 4 == 1;
+}
+
 void sim_past_setup(struct sim *s, uint64_t seed)
 {
 	struct conductor_request *r;
 
-	s->pasts = seed % 4 == 1;
 	if (!s->pasts)
 		return;
 	prng_init(&s->past_prng, seed, 62);

@@ -312,6 +312,7 @@ static void run(const struct runner_opts *o, uint64_t seed, struct runner_result
 	s->kinds = counts;
 	sim_set_mutant(s, o->mutant);
 	sim_third_choose(s, seed);
+	sim_past_choose(s, seed);
 	s->kinds[SIM_THIRD_SEEDS] += s->has_third;
 	sim_open(s, seed);
 	seed_flow(s, seed);

@@ -201,6 +201,7 @@ void sim_set_mutant(struct sim *s, uint32_t mutant);
 void sim_rot(struct sim *s, uint64_t blocks);
 
 /* site_past.c: setup after sim_setup, tick while the storm is on, check when it is over */
+void sim_past_choose(struct sim *s, uint64_t seed); /* before sim_open */
 void sim_past_setup(struct sim *s, uint64_t seed);
 void sim_past_crashed(struct sim *s, const struct sim_site *x);
 void sim_past_tick(struct sim *s);

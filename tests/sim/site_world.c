@@ -8,7 +8,14 @@
 #include "engine/base/err.h"
 #include "tests/sim/site_sim.h"
 
+/*
+ * A tree takes up to twice its volume of 24 MiB: each of its chunks may have a partial one before it.  The live tree
+ * and that of a copy beside it: 96 MiB, 13 of journal, some of metadata.  With a history two snapshots of moments in
+ * it come along (site_past.c), 96 more, and an eighth that is kept free from anchors.
+ */
 #define STORE_BYTES (128ull << 20)
+#define STORE_BYTES_PASTS (256ull << 20)
+#define JOURNAL_BYTES (STORE_BYTES * 10 / 100) /* of either */
 #define TICK_NS (10 * MS_NS)
 
 void sim_fail(struct sim *s, const char *fmt, ...)
@@ -255,6 +262,11 @@ static void tick_fire(struct wevent *ev)
 
 /* --- the world --- */
 
+static uint64_t store_bytes(const struct sim *s)
+{
+	return s->pasts ? STORE_BYTES_PASTS : STORE_BYTES;
+}
+
 static void site_new(struct sim *s, uint32_t i)
 {
 	static const char *const names[SIM_NODES] = {"a", "b", "w", "c"};
@@ -269,7 +281,7 @@ static void site_new(struct sim *s, uint32_t i)
 	x->node->on_crash = on_crash;
 	if (i < SIM_SITES || i == SIM_THIRD) {
 		x->engine = world_env_new(x->node, "engine", &bufs);
-		x->disk = sim_disk_new(x->node, "store", STORE_BYTES);
+		x->disk = sim_disk_new(x->node, "store", store_bytes(s));
 	}
 	if (i == SIM_THIRD)
 		return;
@@ -295,7 +307,7 @@ void sim_close(struct sim *s)
 	for (uint32_t i = 0; i < SIM_MEMBERS || (s->has_third && i < SIM_NODES); i++) {
 		if (s->sites[i].node->up)
 			on_crash(s->sites[i].node);
-		s->kinds[SIM_WRAPS] += s->sites[i].journal_bytes / (STORE_BYTES * 10 / 100);
+		s->kinds[SIM_WRAPS] += s->sites[i].journal_bytes / JOURNAL_BYTES;
 	}
 	for (uint32_t i = 0; i < SIM_MEMBERS; i++) {
 		free(s->sites[i].role);
@@ -332,7 +344,8 @@ static bool format_stores(struct sim *s)
 {
 	for (uint32_t i = 0; i < SIM_NODES; i++) {
 		struct sim_site *x = &s->sites[i];
-		struct store_format_opts fo = {.journal_percent = 10};
+		struct store_format_opts fo = {
+			.journal_percent = (uint32_t)(JOURNAL_BYTES * 100 / store_bytes(s))};
 		struct op op;
 		struct completion done;
 
