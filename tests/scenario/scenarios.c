@@ -676,18 +676,34 @@ static void async_site_is_away_for_long(struct sim *s)
 	expect_stream(s, 60 * SEC_NS, "after it was away for long");
 }
 
+/* The journal of B, which is full of what came since, may begin behind what C has: then only what differs is sent. */
+static bool journal_reaches_c(struct sim *s)
+{
+	struct replica *b = sim_site_replica(&s->sites[1]);
+	struct replica *c = sim_site_replica(&s->sites[SIM_THIRD]);
+	struct replica_status mine, theirs;
+
+	if (s->failed || b == NULL || c == NULL)
+		return false;
+	replica_status(b, &mine);
+	replica_status(c, &theirs);
+	return mine.trim.v <= theirs.commit.v;
+}
+
 /* A dies, B goes on to C from what they have in common. */
 static void failover_with_an_async_site(struct sim *s)
 {
+	bool reaches;
 	uint64_t base;
 
 	expect_stream(s, SEC_NS, "at the beginning");
 	sim_site_crash(&s->sites[0], WORLD_CRASH_KILL, FOREVER);
 	expect(s, 1300 * MS_NS, b_is_open, "b takes over");
+	reaches = journal_reaches_c(s);
 	expect_acks(s, 4 * SEC_NS, "at b");
 	base = s->sites[1].engine->env.counters->v[CTR_REPL_BASE_BYTES];
 	expect_stream(s, 3 * SEC_NS, "from b");
-	if (s->sites[1].engine->env.counters->v[CTR_REPL_BASE_BYTES] != base)
+	if (reaches && s->sites[1].engine->env.counters->v[CTR_REPL_BASE_BYTES] != base)
 		sim_fail(s, "b copied to c, which had all but the newest writes");
 }
 
